@@ -1,0 +1,12 @@
+"""Fast differentiable ops for anomaly detection; importing this package imports torch and nothing else.
+
+Every op takes leading batch dimensions, runs on CPU and CUDA tensors, is differentiable in each floating tensor
+argument, works under `torch.compile(fullgraph=True)`, and never writes into its arguments.
+"""
+
+import torch  # noqa: F401  first: torch's OpenMP runtime must be the one that heterad._C finds
+
+from heterad.ops._backend import backend, info
+from heterad.ops.soft_threshold import soft_threshold
+
+__all__ = ["backend", "info", "soft_threshold"]

@@ -1,0 +1,92 @@
+"""How an op enters PyTorch: one definition serves the dispatcher (compile, export, opcheck) and plain eager calls.
+
+A call through the dispatcher costs several times a direct `autograd.Function` (measured at 3 x 27 scores, forward and
+backward: 144 against 80 microseconds), so eager calls go directly and everything that traces goes through `torch.ops`.
+Both use the same kernels, the same `save` and the same `backward`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from heterad.ops import _backend
+
+LIBRARY = torch.library.Library("heterad", "DEF")
+
+_plain = torch._C._len_torch_dispatch_stack
+_functorch = torch._C._functorch.peek_interpreter_stack
+
+
+class Op:
+    """One op: its schema, its kernels by back end, and its derivative.
+
+    Parameters
+    ----------
+    schema : str
+        As `torch.library` reads it, without the namespace.
+    kernels : dict
+        Back end -> function of the schema's arguments. A kernel trusts its arguments.
+    fake : callable
+        The schema's arguments -> empty outputs of the right shapes.
+    save : callable
+        `(ctx, inputs, output)`: keep what `backward` needs.
+    backward : callable, optional
+        `(ctx, *grads)` -> a gradient (or None) for every argument. Without it, differentiating the op raises.
+    """
+
+    def __init__(
+        self,
+        schema: str,
+        kernels: dict[str, Callable[..., Any]],
+        fake: Callable[..., Any],
+        save: Callable[..., None] | None = None,
+        backward: Callable[..., Any] | None = None,
+    ) -> None:
+        self.name = schema[: schema.index("(")]
+        self.owner = self.name.removesuffix("_bwd")
+        self.kernels = kernels
+        LIBRARY.define(schema)
+        for key in ("CPU", "CUDA"):
+            LIBRARY.impl(self.name, self.run, key)
+        torch.library.register_fake(f"heterad::{self.name}", fake, lib=LIBRARY)
+        save = save or (lambda ctx, inputs, output: None)
+        backward = backward or self._refuse
+        torch.library.register_autograd(f"heterad::{self.name}", backward, setup_context=save, lib=LIBRARY)
+        if self.owner == self.name:
+            _backend.register(self.name, tuple(kernels))
+        self.dispatched = getattr(torch.ops.heterad, self.name).default
+        self.direct = _direct(self.run, save, backward)
+
+    def run(self, *args: Any) -> Any:
+        """The kernel, below autograd."""
+        device = next(a for a in args if isinstance(a, torch.Tensor)).device.type
+        return self.kernels[_backend.choose(self.owner, device)](*args)
+
+    def __call__(self, *args: Any) -> Any:
+        if torch.compiler.is_compiling() or _plain() or _functorch() is not None:
+            return self.dispatched(*args)
+        if torch.is_grad_enabled():
+            for a in args:
+                if isinstance(a, torch.Tensor) and a.requires_grad:
+                    return self.direct.apply(*args)
+        return self.run(*args)
+
+    def _refuse(self, ctx: Any, *grads: Any) -> Any:
+        raise RuntimeError(
+            f"heterad::{self.owner} cannot be differentiated twice; HETERAD_BACKEND=reference can, at the reference's speed"
+        )
+
+
+def _direct(run: Callable[..., Any], save: Callable[..., None], backward: Callable[..., Any]) -> type:
+    class Direct(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *args: Any) -> Any:
+            output = run(*args)
+            save(ctx, args, output)
+            return output
+
+    Direct.backward = staticmethod(backward)  # type: ignore[assignment,method-assign]
+    return Direct
