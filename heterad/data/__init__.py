@@ -1,0 +1,1 @@
+"""Tasks and episodes, the paper's protocol, and real data that need no download."""

@@ -87,9 +87,17 @@ def _resolve(op: str, device: str, forced: str | None) -> tuple[str, str]:
     return "reference", why
 
 
+def _name(op: str, device: str, forced: str | None) -> str:
+    return _resolve(op, device, forced)[0]
+
+
+# What torch.compiler.assume_constant_result does, without its import of torch._dynamo (over a second).
+_name._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
 def choose(op: str, device: str) -> str:
     """The back end that serves `op` on tensors of device type `device`."""
-    return _resolve(op, device, _forced)[0]
+    return _name(op, device, _forced)
 
 
 def work_dtype(dtype: torch.dtype, backend: str) -> torch.dtype:

@@ -74,6 +74,6 @@ def not_negative(name: str, t: Tensor, *, zero: bool = True) -> None:
     """No entry is below zero (nor zero, where `zero` is False). NaN passes: ops propagate it."""
     if not visible(t):
         return
-    low = float(t.detach()) if t.ndim == 0 else float(t.detach().min()) if t.numel() else 1.0
+    low = t.item() if t.ndim == 0 else t.min().item() if t.numel() else 1.0
     if low < 0 or (low == 0 and not zero):
         raise ValueError(f"{name}: expected {'a number >= 0' if zero else 'a number > 0'}, got {low}")

@@ -16,8 +16,8 @@ from heterad.ops import _backend
 
 LIBRARY = torch.library.Library("heterad", "DEF")
 
-_plain = torch._C._len_torch_dispatch_stack
-_functorch = torch._C._functorch.peek_interpreter_stack
+_dispatch_modes = torch._C._len_torch_dispatch_stack
+_transform = torch._C._functorch.peek_interpreter_stack
 
 
 class Op:
@@ -58,7 +58,7 @@ class Op:
         if self.owner == self.name:
             _backend.register(self.name, tuple(kernels))
         self.dispatched = getattr(torch.ops.heterad, self.name).default
-        self.direct = _direct(self.run, save, backward)
+        self.direct, self.transformed = _functions(self.run, save, backward)
 
     def run(self, *args: Any) -> Any:
         """The kernel, below autograd."""
@@ -66,8 +66,10 @@ class Op:
         return self.kernels[_backend.choose(self.owner, device)](*args)
 
     def __call__(self, *args: Any) -> Any:
-        if torch.compiler.is_compiling() or _plain() or _functorch() is not None:
+        if torch.compiler.is_compiling() or _dispatch_modes():
             return self.dispatched(*args)
+        if _transform() is not None:  # torch.func
+            return self.transformed.apply(*args)
         if torch.is_grad_enabled():
             for a in args:
                 if isinstance(a, torch.Tensor) and a.requires_grad:
@@ -80,7 +82,9 @@ class Op:
         )
 
 
-def _direct(run: Callable[..., Any], save: Callable[..., None], backward: Callable[..., Any]) -> type:
+def _functions(run: Callable[..., Any], save: Callable[..., None], backward: Callable[..., Any]) -> tuple[Any, Any]:
+    """The same op as two autograd Functions: torch.func needs `setup_context`, which costs eager calls 20 microseconds."""
+
     class Direct(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, *args: Any) -> Any:
@@ -88,5 +92,13 @@ def _direct(run: Callable[..., Any], save: Callable[..., None], backward: Callab
             save(ctx, args, output)
             return output
 
-    Direct.backward = staticmethod(backward)  # type: ignore[assignment,method-assign]
-    return Direct
+    class Transformed(torch.autograd.Function):
+        @staticmethod
+        def forward(*args: Any) -> Any:
+            return run(*args)
+
+        setup_context = staticmethod(save)
+
+    for function in (Direct, Transformed):
+        function.backward = staticmethod(backward)  # type: ignore[assignment,method-assign]
+    return Direct, Transformed
