@@ -1,0 +1,157 @@
+"""What every meta-learner shares: the outer objective, validation, and the loop over random tasks."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from heterad import ops
+from heterad.data.tasks import Episodes, TaskSet
+from heterad.train import Loop, Settings
+
+
+class MetaLearner(nn.Module, ABC):
+    """A model that adapts to unlabelled support sets and scores rows, both batched over tasks.
+
+    A method defines ``adapt`` and ``score``; the outer objective and its exact counterpart are common.
+    """
+
+    @abstractmethod
+    def adapt(self, support: Tensor, mask: Tensor | None = None) -> Any:
+        """Adapt to support sets ``[..., N, D]``, whose real rows ``mask [..., N]`` marks."""
+
+    @abstractmethod
+    def score(self, x: Tensor, adapted: Any) -> Tensor:
+        """Anomaly scores ``[..., M]`` of rows ``x [..., M, D]`` of the tasks adapted to; higher is more anomalous."""
+
+    def loss(self, episodes: Episodes, *, trim: float = 0.0) -> Tensor:
+        """The outer loss of each task, ``[B]``.
+
+        1 - smoothed AUC of the query set; for a task without labelled anomalies the mean score of its normals per
+        feature. Of the latter, the share ``trim`` with the highest scores is left out: what is called normal
+        there may only be unlabelled.
+
+        Source:
+            Kumagai et al. (2023), Eq. (10) and appendix A (there summed, here averaged over the features, so that
+            both kinds of tasks weigh alike).
+        """
+        anomalies, normals = self._query_scores(episodes)
+        p_mask, n_mask = episodes.anomaly_mask, episodes.normal_mask
+        if anomalies.shape[-1] == 0:
+            return _trimmed_mean(normals, n_mask, trim) / episodes.rows.shape[-1]
+        auc = ops.smoothed_auc(anomalies, normals, pos_mask=p_mask, neg_mask=n_mask)
+        if p_mask is None:
+            return 1 - auc
+        error = _trimmed_mean(normals, n_mask, trim) / episodes.rows.shape[-1]
+        return torch.where(p_mask.any(-1), 1 - auc, error)
+
+    def auc(self, episodes: Episodes) -> Tensor:
+        """The exact AUC of each task's query set, ``[B]`` float64; NaN for a task without labelled anomalies."""
+        anomalies, normals = self._query_scores(episodes)
+        scores = torch.cat([anomalies, normals], -1)
+        truth = torch.zeros_like(scores, dtype=torch.int8)
+        truth[..., : episodes.n_anomalies] = 1
+        real = [
+            torch.ones_like(s, dtype=torch.bool) if mask is None else mask
+            for s, mask in ((anomalies, episodes.anomaly_mask), (normals, episodes.normal_mask))
+        ]
+        return ops.roc_auc(scores, truth, mask=torch.cat(real, -1))
+
+    def _query_scores(self, episodes: Episodes) -> tuple[Tensor, Tensor]:
+        adapted = self.adapt(episodes.support, episodes.support_mask)
+        scores = self.score(episodes.query, adapted)
+        return scores[..., : episodes.n_anomalies], scores[..., episodes.n_anomalies :]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tasks are sampled in training.
+
+    Args:
+        tasks_per_step: tasks whose mean loss makes a step; 1 is the paper's.
+        support_size: at most so many support rows a task; None takes all unlabelled ones.
+        query_size: at most so many query rows a task; None takes all labelled ones, the paper's.
+        trim: see ``MetaLearner.loss``.
+    """
+
+    tasks_per_step: int = 1
+    support_size: int | None = None
+    query_size: int | None = None
+    trim: float = 0.0
+
+
+def meta_fit(
+    learner: MetaLearner,
+    source: TaskSet,
+    generator: torch.Generator,
+    *,
+    validation: TaskSet | None = None,
+    sampling: Sampling | None = None,
+    settings: Settings | None = None,
+    callback: Callable[[Loop], None] | None = None,
+) -> Loop:
+    """Meta-train a learner in place on source tasks, keeping the weights with the best validation value.
+
+    That value is the mean AUC of the validation tasks that have both classes or, where none has, minus their
+    mean loss. Their support and query sets are drawn once.
+
+    Args:
+        learner: on the device of the tasks.
+        source: tasks to learn from.
+        generator: of the same device; the only source of randomness.
+        validation: tasks to validate on; None trains to the end.
+        sampling: how tasks are sampled.
+        settings: steps, learning rate, evaluations and patience.
+        callback: called with the loop after each evaluation.
+
+    Returns:
+        The finished loop: its history, its best step and value.
+
+    Raises:
+        ValueError: training diverged.
+
+    Source:
+        Kumagai et al. (2023), Algorithm 1.
+
+    Example:
+        >>> from heterad.methods.robust_meta import RobustMeta
+        >>> g = torch.Generator().manual_seed(0)
+        >>> tasks = TaskSet(torch.rand(30, 4, generator=g), [1, 0, -1] * 10, [0] * 15 + [1] * 15)
+        >>> learner = RobustMeta(4, torch.Generator().manual_seed(0))
+        >>> meta_fit(learner, tasks, g, settings=Settings(max_iter=2)).step
+        2
+    """
+    sampling = sampling or Sampling()
+    sizes = {"support_size": sampling.support_size, "query_size": sampling.query_size}
+
+    def draw_loss(generator: torch.Generator) -> Tensor:
+        episodes = source.sample(sampling.tasks_per_step, generator, **sizes)
+        return learner.loss(episodes, trim=sampling.trim).mean()
+
+    validate = None
+    if validation is not None:
+        every = torch.arange(len(validation), device=validation.device)
+        chunks = [validation.episodes(tasks, generator, **sizes) for tasks in every.split(64)]
+
+        def validate() -> float:
+            with torch.no_grad():
+                auc = torch.cat([learner.auc(chunk) for chunk in chunks]).nanmean()
+                if auc.isnan():
+                    auc = -torch.cat([learner.loss(chunk, trim=sampling.trim) for chunk in chunks]).mean()
+                return float(auc)
+
+    return Loop(learner, draw_loss, generator, settings or Settings(), validate=validate, callback=callback).run()
+
+
+def _trimmed_mean(scores: Tensor, mask: Tensor | None, trim: float) -> Tensor:
+    real = torch.ones_like(scores, dtype=torch.bool) if mask is None else mask
+    if trim > 0:
+        ordered = torch.where(real, scores.detach(), torch.inf).sort(-1).values
+        last = (real.sum(-1, keepdim=True) * (1 - trim)).ceil().long() - 1
+        real = real & (scores.detach() <= ordered.gather(-1, last.clamp(min=0)))
+    return torch.where(real, scores, 0).sum(-1) / real.sum(-1).clamp(min=1)

@@ -1,0 +1,55 @@
+"""Feed-forward networks, optionally conditioned on a task vector, with weights drawn from a given generator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import skip_init
+
+
+def linear(
+    n_in: int, n_out: int, generator: torch.Generator, *, bias: bool = True, fan_in: int | None = None
+) -> nn.Linear:
+    """A linear layer with torch's default initial distribution, drawn from ``generator`` and not the global state."""
+    layer = skip_init(nn.Linear, n_in, n_out, bias=bias)
+    bound = (fan_in or n_in) ** -0.5
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.uniform_(-bound, bound, generator=generator)
+    return layer
+
+
+class MLP(nn.Module):
+    """Linear layers with ReLU between them: ``x -> sizes[-1]``, or ``[x, z] -> sizes[-1]`` with a task vector z.
+
+    The first layer on the concatenation ``[x, z]`` is computed as ``U x + V z``: all rows of a task share ``V z``,
+    so z is never copied to the rows.
+
+    Args:
+        sizes: widths of input, hidden and output layers, e.g. ``(D, 32, 32, 32)`` for three layers.
+        generator: source of the initial weights.
+        context: length of z; 0 for none.
+
+    Example:
+        >>> net = MLP((5, 32, 2), torch.Generator().manual_seed(0), context=3)
+        >>> net(torch.ones(4, 7, 5), torch.ones(4, 3)).shape
+        torch.Size([4, 7, 2])
+    """
+
+    def __init__(self, sizes: Sequence[int], generator: torch.Generator, *, context: int = 0) -> None:
+        super().__init__()
+        fan_in = sizes[0] + context
+        self.first = linear(sizes[0], sizes[1], generator, fan_in=fan_in)
+        self.context = linear(context, sizes[1], generator, bias=False, fan_in=fan_in) if context else None
+        self.rest = nn.ModuleList(linear(a, b, generator) for a, b in zip(sizes[1:], sizes[2:], strict=False))
+
+    def forward(self, x: Tensor, z: Tensor | None = None) -> Tensor:
+        """Map rows ``x [..., N, D]`` of tasks ``z [..., K]`` to ``[..., N, sizes[-1]]``."""
+        y = self.first(x)
+        if self.context is not None:
+            y = y + self.context(z).unsqueeze(-2)
+        for layer in self.rest:
+            y = layer(torch.relu(y))
+        return y

@@ -1,0 +1,97 @@
+"""Tensors and a JSON record in one safetensors file: the only file format of models and checkpoints.
+
+Reading never executes code. A digest over the record and every tensor turns damage of any kind into a ValueError.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+KEY = "heterad"
+
+
+def write_tensors(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
+    """Write tensors and a JSON-able record to ``path``; an existing file is replaced whole or not at all.
+
+    Args:
+        path: the file.
+        tensors: named tensors of any device; stored as contiguous CPU tensors.
+        record: anything ``json.dumps`` takes without NaN; stored under the key ``heterad`` of the file's header.
+
+    Raises:
+        ValueError: the record holds a non-finite number.
+        OSError: the file cannot be written.
+
+    Cost:
+        One copy of the tensors in memory and one pass of SHA-256 over them.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "model.safetensors"
+        >>> write_tensors(path, {"w": torch.ones(2)}, {"kind": "demo"})
+        >>> read_tensors(path)
+        ({'w': tensor([1., 1.])}, {'kind': 'demo'})
+    """
+    stored = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    text = json.dumps(record, sort_keys=True, allow_nan=False)
+    data = save(stored, metadata={KEY: text, "sha256": _digest(stored, text)})
+    target = Path(path)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        partial.write_bytes(data)
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what ``write_tensors`` wrote.
+
+    Args:
+        path: the file.
+
+    Returns:
+        ``(tensors, record)``, tensors on the CPU.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is truncated, damaged, or not a file of this library.
+
+    Cost:
+        The file's size in memory twice while it is read, and one pass of SHA-256.
+
+    Example:
+        See ``write_tensors``.
+    """
+    data = Path(path).read_bytes()
+    try:
+        tensors = load(data)
+        (size,) = struct.unpack("<Q", data[:8])
+        metadata = json.loads(data[8 : 8 + size]).get("__metadata__", {})
+    except (SafetensorError, ValueError, KeyError, struct.error, RecursionError) as error:
+        raise ValueError(f"{path}: expected a safetensors file, got one that is damaged or foreign ({error})") from None
+    if KEY not in metadata:
+        raise ValueError(f"{path}: expected a file written by heterad, got a foreign safetensors file")
+    if metadata.get("sha256") != _digest(tensors, metadata[KEY]):
+        raise ValueError(f"{path}: contents do not match their checksum; the file is damaged")
+    return tensors, json.loads(metadata[KEY])
+
+
+def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"\0{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()

@@ -1,0 +1,182 @@
+"""A training loop with early stopping whose whole state can be saved and resumed bit for bit."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Settings:
+    """When to step, to look and to stop.
+
+    Args:
+        max_iter: at most so many steps, >= 1.
+        lr: Adam's learning rate, > 0.
+        eval_every: steps between evaluations, >= 1; the last step is always evaluated.
+        patience: stop after so many evaluations in a row without a better validation value; None never stops.
+    """
+
+    max_iter: int = 1000
+    lr: float = 1e-3
+    eval_every: int = 25
+    patience: int | None = 20
+
+
+class Loop:
+    """Minimise a random loss by Adam; keep the weights that validate best.
+
+    Args:
+        model: what is trained, in place.
+        draw_loss: draws a batch with the generator it is given and returns the loss, a scalar tensor.
+        generator: the only source of randomness; its state is part of the loop's.
+        settings: see ``Settings``.
+        validate: returns a number, higher is better; None trains to the end and keeps the last weights.
+        callback: called with this loop after each evaluation, e.g. to draw a progress bar or save a checkpoint.
+
+    Attributes:
+        step: steps taken.
+        history: one list per quantity, one entry per evaluation: ``step``, ``loss`` (mean since the entry before),
+            ``validation`` (None where nothing is validated) and ``seconds`` since the start.
+        best_step: the step whose weights are kept; best_value: its validation value.
+
+    Example:
+        >>> model = nn.Linear(1, 1)
+        >>> draw = lambda g: (model(torch.rand(8, 1, generator=g)) - 2).square().mean()
+        >>> loop = Loop(model, draw, torch.Generator().manual_seed(0), Settings(max_iter=50))
+        >>> loop.run().history["step"]
+        [25, 50]
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        draw_loss: Callable[[torch.Generator], Tensor],
+        generator: torch.Generator,
+        settings: Settings,
+        *,
+        validate: Callable[[], float] | None = None,
+        callback: Callable[[Loop], None] | None = None,
+    ) -> None:
+        self.model = model
+        self.draw_loss = draw_loss
+        self.generator = generator
+        self.settings = settings
+        self.validate = validate
+        self.callback = callback
+        self.optimizer = torch.optim.Adam(model.parameters(), lr=settings.lr, fused=True)
+        self.step = 0
+        self.history: dict[str, list] = {"step": [], "loss": [], "validation": [], "seconds": []}
+        self.best_step = 0
+        self.best_value = -math.inf
+        self._best: dict[str, Tensor] = {}
+        self._seconds = 0.0
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the validation value has not risen for too long."""
+        if self.validate is None or self.settings.patience is None:
+            return False
+        looks_since_best = sum(step > self.best_step for step in self.history["step"])
+        return looks_since_best >= self.settings.patience
+
+    def run(self) -> Loop:
+        """Train until ``max_iter`` or until stopped, then put the best weights back.
+
+        Returns:
+            This loop.
+
+        Raises:
+            ValueError: the loss is no longer a finite number.
+        """
+        started = time.perf_counter() - self._seconds
+        total = None
+        while self.step < self.settings.max_iter and not self.stopped:
+            loss = self.draw_loss(self.generator)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self.optimizer.step()
+            self.step += 1
+            total = loss.detach() if total is None else total + loss.detach()
+            if self.step % self.settings.eval_every == 0 or self.step == self.settings.max_iter:
+                self._seconds = time.perf_counter() - started
+                self._evaluate(float(total))
+                total = None
+        if self._best:
+            self.model.load_state_dict(self._best)
+        return self
+
+    def _evaluate(self, total: float) -> None:
+        if not math.isfinite(total):
+            raise ValueError(
+                f"training diverged before step {self.step}: expected a finite loss, got {total}; "
+                "scale the features or lower the learning rate"
+            )
+        value = None if self.validate is None else self.validate()
+        self.history["loss"].append(total / (self.step - (self.history["step"] or [0])[-1]))
+        self.history["step"].append(self.step)
+        self.history["validation"].append(value)
+        self.history["seconds"].append(self._seconds)
+        if value is None:
+            self.best_step = self.step
+        elif value > self.best_value:
+            self.best_step, self.best_value = self.step, value
+            self._best = {name: t.detach().clone() for name, t in self.model.state_dict().items()}
+        if self.callback is not None:
+            self.callback(self)
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything needed to go on exactly here: named tensors, and a record for JSON.
+
+        To be taken between evaluations' ends, that is in the callback or when ``run`` has returned.
+        """
+        tensors = {f"model.{name}": t for name, t in self.model.state_dict().items()}
+        tensors |= {f"best.{name}": t for name, t in self._best.items()}
+        tensors["generator"] = self.generator.get_state()
+        for number, slots in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"adam.{number}.{name}": t for name, t in slots.items()}
+        best = self.best_value if math.isfinite(self.best_value) else None
+        return tensors, {
+            "step": self.step,
+            "history": self.history,
+            "best_step": self.best_step,
+            "best_value": best,
+            "seconds": self._seconds,
+        }
+
+    def restore(self, tensors: dict[str, Tensor], record: dict[str, Any]) -> Loop:
+        """Take up a state that ``state`` returned, of a loop with the same model and settings.
+
+        Returns:
+            This loop, so that ``loop.restore(*read_tensors(path)).run()`` goes on.
+
+        Raises:
+            ValueError: the state is of another model.
+        """
+        try:
+            self.model.load_state_dict(_part(tensors, "model."))
+        except RuntimeError as error:
+            raise ValueError(f"state: expected that of this model, got another's ({error})") from None
+        self._best = {name: t.to(self.generator.device).clone() for name, t in _part(tensors, "best.").items()}
+        self.generator.set_state(tensors["generator"])
+        adam = self.optimizer.state_dict()
+        adam["state"] = {}
+        for name, tensor in _part(tensors, "adam.").items():
+            number, slot = name.split(".")
+            adam["state"].setdefault(int(number), {})[slot] = tensor.clone()
+        self.optimizer.load_state_dict(adam)
+        self.step, self.best_step = record["step"], record["best_step"]
+        self.best_value = -math.inf if record["best_value"] is None else record["best_value"]
+        self.history = {name: list(values) for name, values in record["history"].items()}
+        self._seconds = record["seconds"]
+        return self
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
