@@ -79,7 +79,9 @@ class BuildExt(build_ext):
         self.compiler.link_shared_object(objects, path, extra_postargs=flags, target_lang="c++")
 
     def copy_extensions_to_source(self):
-        built = [e for e in self.extensions if os.path.exists(os.path.join(self.build_lib, self.get_ext_filename(e.name)))]
+        built = [
+            e for e in self.extensions if os.path.exists(os.path.join(self.build_lib, self.get_ext_filename(e.name)))
+        ]
         self.extensions, every = built, self.extensions
         super().copy_extensions_to_source()
         self.extensions = every
@@ -90,7 +92,11 @@ def find_nvcc():
     homes = [os.environ.get("CUDA_HOME"), "/usr/local/cuda"]
     candidates = [os.path.join(home, "bin", "nvcc") for home in homes if home] + [shutil.which("nvcc")]
     for path in candidates:
-        if path and os.path.exists(path) and (Path(path).resolve().parent.parent / "include" / "cuda_runtime.h").exists():
+        if (
+            path
+            and os.path.exists(path)
+            and (Path(path).resolve().parent.parent / "include" / "cuda_runtime.h").exists()
+        ):
             return path
     return None
 
@@ -107,7 +113,10 @@ def extensions():
         toolkit = Path(find_nvcc()).resolve().parent.parent
         found.append(
             Pybind11Extension(
-                "heterad._cuda", ["csrc/cuda/bindings.cpp"], include_dirs=["csrc", str(toolkit / "include")], depends=HEADERS
+                "heterad._cuda",
+                ["csrc/cuda/bindings.cpp"],
+                include_dirs=["csrc", str(toolkit / "include")],
+                depends=HEADERS,
             )
         )
     return found

@@ -78,12 +78,12 @@ class Op:
 
     def _refuse(self, ctx: Any, *grads: Any) -> Any:
         raise RuntimeError(
-            f"heterad::{self.owner} cannot be differentiated twice; HETERAD_BACKEND=reference can, at the reference's speed"
+            f"heterad::{self.owner} cannot be differentiated twice; the slower HETERAD_BACKEND=reference can"
         )
 
 
 def _functions(run: Callable[..., Any], save: Callable[..., None], backward: Callable[..., Any]) -> tuple[Any, Any]:
-    """The same op as two autograd Functions: torch.func needs `setup_context`, which costs eager calls 20 microseconds."""
+    """The op as two autograd Functions: torch.func needs `setup_context`, which costs eager calls 20 microseconds."""
 
     class Direct(torch.autograd.Function):
         @staticmethod

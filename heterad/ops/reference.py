@@ -72,7 +72,7 @@ def deviation_loss(
 
 
 def roc_auc(scores: Tensor, y: Tensor, mask: Tensor | None = None) -> Tensor:
-    """(sum of the positives' mid-ranks - P(P + 1)/2) / (P Q) in float64; NaN where a class is empty or a score is NaN."""
+    """(sum of the positives' mid-ranks - P(P + 1)/2) / (P Q) in float64; NaN for an empty class or a NaN score."""
     real = torch.ones_like(scores, dtype=torch.bool) if mask is None else mask.expand_as(scores)
     pos = real & (y != 0)
     hidden = torch.where(real, scores, torch.inf)  # rows that are not real sort last and shift no rank below them

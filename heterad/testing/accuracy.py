@@ -1,0 +1,77 @@
+"""The rule of accuracy: at most twice as far from the float64 reference as plain torch in the same dtype."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from heterad.ops import reference
+from heterad.ops.deviation_loss import PRIOR
+from heterad.testing.samples import Sample
+
+ATOL = {torch.float64: 1e-12, torch.float32: 1e-6, torch.bfloat16: 1e-3, torch.float16: 1e-3}
+
+
+def relative_error(got: Tensor, expected: Tensor) -> float:
+    """Norm of the difference over the norm of what was expected, in float64."""
+    got, expected = got.detach().double(), expected.detach().double()
+    scale = expected.norm().item()
+    return ((got - expected).norm() / (scale if scale > 0 else 1.0)).item()
+
+
+def _reference(op: str, sample: Sample) -> Any:
+    kwargs = dict(sample.kwargs)
+    if op == "deviation_loss":
+        kwargs = {"margin": 5.0, "prior": PRIOR, **kwargs}
+    return getattr(reference, op)(*sample.args, **kwargs)
+
+
+def _outputs_and_gradients(call: Callable[[Sample], Any], sample: Sample) -> list[tuple[str, Tensor]]:
+    outputs = call(sample)
+    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    named = [(f"output {i}", o) for i, o in enumerate(outputs)]
+    leaves = sample.leaves()
+    if leaves:
+        generator = torch.Generator().manual_seed(1)
+        cotangents = []
+        for o in outputs:  # drawn in double and rounded, so that every dtype gets the same
+            draw = torch.randn(o.shape, generator=generator, dtype=torch.float64)
+            cotangents.append(draw.to(torch.bfloat16).to(o.dtype).to(o.device))
+        grads = torch.autograd.grad(outputs, leaves, cotangents, allow_unused=True)
+        named += [
+            (f"gradient {i}", torch.zeros_like(v) if g is None else g)
+            for i, (g, v) in enumerate(zip(grads, leaves, strict=True))
+        ]
+    return named
+
+
+def assert_accurate(op: str, sample: Sample, call: Callable[..., Any] | None = None) -> None:
+    """Hold `heterad.ops.<op>` (or `call`) to the rule on one sample: the outputs and the gradient of every leaf.
+
+    Errors are norm-wise: two correct orders of float32 operations flip a few masks of the soft threshold, and single
+    entries next to a kink then differ.
+
+    Raises
+    ------
+    AssertionError
+        Naming the op, the sample, the output or gradient, its error and the error that was allowed.
+    """
+    import heterad
+
+    function = getattr(heterad.ops, op) if call is None else call
+    floats = [v for v in sample.args if isinstance(v, Tensor) and v.is_floating_point()]
+    dtype = floats[0].dtype
+    exact = _outputs_and_gradients(lambda s: _reference(op, s), sample.cast(torch.float64))
+    plain = _outputs_and_gradients(lambda s: _reference(op, s), sample.cast(dtype)) if dtype.itemsize > 2 else exact
+    got = _outputs_and_gradients(lambda s: function(*s.args, **s.kwargs), sample)
+    for (what, g), (_, e), (_, p) in zip(got, exact, plain, strict=True):
+        assert g.shape == e.shape, f"{op} {sample.name}: {what} has shape {tuple(g.shape)}, expected {tuple(e.shape)}"
+        error, allowed = relative_error(g, e), 2 * relative_error(p, e) + ATOL[dtype]
+        if (
+            dtype.itemsize == 2
+        ):  # plain torch cannot solve in half precision: what rounding alone costs stands in for it
+            allowed += 2 * relative_error(e.to(dtype), e)
+        assert error <= allowed, f"{op} {sample.name}: {what} is off by {error:.2e}, allowed {allowed:.2e}"
