@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
+import torch
 from torch import Tensor
 
 from heterad.ops import _backend, _checks, reference
+from heterad.ops._library import Op
 
 
 def ridge_solve(h: Tensor, y: Tensor, mu: Tensor, *, mask: Tensor | None = None) -> Tensor:
@@ -50,5 +55,71 @@ def ridge_solve(h: Tensor, y: Tensor, mu: Tensor, *, mask: Tensor | None = None)
     mask = _checks.mask("mask", mask, (*batch, n), h)
     mu = _checks.per_task("mu", mu, batch)
     _checks.not_negative("mu", mu, zero=False)
-    work = _backend.work_dtype(dtype, "reference")
-    return reference.ridge_solve(h.to(work), y.to(work), mu.to(work), mask).to(dtype)
+    backend = _backend.choose("ridge_solve", h.device.type)
+    work = _backend.work_dtype(dtype, backend)
+    h, y, mu = (t if t.dtype == work else t.to(work) for t in (h, y, mu))
+    w = reference.ridge_solve(h, y, mu, mask) if backend == "reference" else _op(h, y, mu, mask)[0]
+    return w if work == dtype else w.to(dtype)
+
+
+def _fake(h: Tensor, y: Tensor, mu: Tensor, mask: Tensor | None) -> Any:
+    """(w, u, li): u = H L^-T / sqrt(N) with zero rows where masked, li = L^-1, where L L^T = H^T H / N + mu I."""
+    batch, (d, j) = h.shape[:-2], (y.shape[-1], h.shape[-1])
+    kept = torch.promote_types(h.dtype, torch.float32)
+    return (
+        h.new_empty((*batch, d, j)),
+        h.new_empty(h.shape, dtype=kept),
+        h.new_empty((*batch, j, j), dtype=kept),
+    )
+
+
+def _fake_bwd(grad_w: Tensor, y: Tensor, mu: Tensor, u: Tensor, li: Tensor, mask: Tensor | None) -> Any:
+    return tuple(y.new_empty(t.shape) for t in (u, y, mu))
+
+
+def _flat(t: Tensor | None, size: int, rank: int) -> Tensor | None:
+    """Batch dimensions as one: the last `rank` dimensions stay."""
+    return None if t is None else t.reshape(size, *t.shape[t.ndim - rank :]).contiguous()
+
+
+def _triton(h: Tensor, y: Tensor, mu: Tensor, mask: Tensor | None) -> Any:
+    from heterad.kernels import ridge_solve as kernel
+
+    size = math.prod(h.shape[:-2])
+    out = kernel.ridge_solve_fwd(_flat(h, size, 2), _flat(y, size, 2), _flat(mu, size, 0), _flat(mask, size, 1))
+    return tuple(o.reshape(*h.shape[:-2], *o.shape[1:]) for o in out)
+
+
+def _triton_bwd(grad_w: Tensor, y: Tensor, mu: Tensor, u: Tensor, li: Tensor, mask: Tensor | None) -> Any:
+    from heterad.kernels import ridge_solve as kernel
+
+    size = math.prod(y.shape[:-2])
+    args = (_flat(t, size, r) for t, r in ((grad_w, 2), (y, 2), (mu, 0), (u, 2), (li, 2), (mask, 1)))
+    out = kernel.ridge_solve_bwd(*args)
+    return tuple(o.reshape(t.shape) for o, t in zip(out, (u, y, mu), strict=True))
+
+
+def _save(ctx: Any, inputs: Any, output: Any) -> None:
+    _, y, mu, mask = inputs
+    _, u, li = output
+    ctx.save_for_backward(y, mu, u, li, mask)
+    ctx.mark_non_differentiable(u, li)
+    ctx.set_materialize_grads(False)
+
+
+def _backward(ctx: Any, grad_w: Tensor, *_: None) -> Any:
+    return (*_op_bwd(grad_w, *ctx.saved_tensors), None)
+
+
+_op_bwd = Op(
+    "ridge_solve_bwd(Tensor grad_w, Tensor y, Tensor mu, Tensor u, Tensor li, Tensor? mask) -> (Tensor, Tensor, Tensor)",
+    kernels={"triton": _triton_bwd},
+    fake=_fake_bwd,
+)
+_op = Op(
+    "ridge_solve(Tensor h, Tensor y, Tensor mu, Tensor? mask) -> (Tensor, Tensor, Tensor)",
+    kernels={"triton": _triton},
+    fake=_fake,
+    save=_save,
+    backward=_backward,
+)

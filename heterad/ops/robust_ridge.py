@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
+import torch
 from torch import Tensor
 
 from heterad.ops import _backend, _checks, reference
+from heterad.ops._library import Op
 
 
 def robust_ridge(
@@ -85,7 +90,101 @@ def robust_ridge(
     lam, mu = _checks.per_task("lam", lam, batch), _checks.per_task("mu", mu, batch)
     _checks.not_negative("lam", lam)
     _checks.not_negative("mu", mu, zero=False)
-    work = _backend.work_dtype(dtype, "reference")
-    x, h, a0, lam, mu = (t.to(work) for t in (x, h, a0, lam, mu))
-    w, a = reference.robust_ridge(x, h, a0, lam, mu, n_iter, mask)
-    return w.to(dtype), a.to(dtype)
+    backend = _backend.choose("robust_ridge", x.device.type)
+    work = _backend.work_dtype(dtype, backend)
+    x, h, a0, lam, mu = (t if t.dtype == work else t.to(work) for t in (x, h, a0, lam, mu))
+    if backend == "reference":
+        w, a = reference.robust_ridge(x, h, a0, lam, mu, n_iter, mask)
+    else:
+        w, a, _, _ = _op(x, h, a0, lam, mu, n_iter, mask)
+    return (w, a) if work == dtype else (w.to(dtype), a.to(dtype))
+
+
+def _fake(x: Tensor, h: Tensor, a0: Tensor, lam: Tensor, mu: Tensor, n_iter: int, mask: Tensor | None) -> Any:
+    """(w, a, u, li): u = H L^-T / sqrt(N) with zero rows where masked, li = L^-1, where L L^T = H^T H / N + mu I."""
+    batch, (d, j) = x.shape[:-2], (x.shape[-1], h.shape[-1])
+    kept = torch.promote_types(x.dtype, torch.float32)
+    w, a = x.new_empty((*batch, d, j)), x.new_empty(x.shape)
+    return w, a, h.new_empty(h.shape, dtype=kept), h.new_empty((*batch, j, j), dtype=kept)
+
+
+def _fake_bwd(
+    grad_w: Tensor | None,
+    grad_a: Tensor | None,
+    x: Tensor,
+    a0: Tensor,
+    lam: Tensor,
+    mu: Tensor,
+    u: Tensor,
+    li: Tensor,
+    n_iter: int,
+    mask: Tensor | None,
+) -> Any:
+    return tuple(x.new_empty(t.shape) for t in (x, u, x, lam, mu))
+
+
+def _flat(t: Tensor | None, size: int, rank: int) -> Tensor | None:
+    """Batch dimensions as one: the last `rank` dimensions stay."""
+    return None if t is None else t.reshape(size, *t.shape[t.ndim - rank :]).contiguous()
+
+
+def _triton(x: Tensor, h: Tensor, a0: Tensor, lam: Tensor, mu: Tensor, n_iter: int, mask: Tensor | None) -> Any:
+    from heterad.kernels import robust_ridge as kernel
+
+    size = math.prod(x.shape[:-2])
+    matrices = (_flat(t, size, 2) for t in (x, h, a0))
+    out = kernel.robust_ridge_fwd(*matrices, _flat(lam, size, 0), _flat(mu, size, 0), n_iter, _flat(mask, size, 1))
+    return tuple(o.reshape(*x.shape[:-2], *o.shape[1:]) for o in out)
+
+
+def _triton_bwd(
+    grad_w: Tensor | None,
+    grad_a: Tensor | None,
+    x: Tensor,
+    a0: Tensor,
+    lam: Tensor,
+    mu: Tensor,
+    u: Tensor,
+    li: Tensor,
+    n_iter: int,
+    mask: Tensor | None,
+) -> Any:
+    from heterad.kernels import robust_ridge as kernel
+
+    size = math.prod(x.shape[:-2])
+    if grad_w is None:
+        grad_w = x.new_zeros((*x.shape[:-2], x.shape[-1], u.shape[-1]))
+    grad_a = torch.zeros_like(x) if grad_a is None else grad_a
+    args = [_flat(t, size, 2) for t in (grad_w, grad_a, x, a0)]
+    args += [_flat(t, size, r) for t, r in ((lam, 0), (mu, 0), (u, 2), (li, 2))]
+    out = kernel.robust_ridge_bwd(*args, n_iter, _flat(mask, size, 1))
+    return tuple(o.reshape(t.shape) for o, t in zip(out, (x, u, x, lam, mu), strict=True))
+
+
+def _save(ctx: Any, inputs: Any, output: Any) -> None:
+    x, _, a0, lam, mu, ctx.n_iter, mask = inputs
+    _, _, u, li = output
+    ctx.save_for_backward(x, a0, lam, mu, u, li, mask)
+    ctx.mark_non_differentiable(u, li)
+    ctx.set_materialize_grads(False)
+
+
+def _backward(ctx: Any, grad_w: Tensor | None, grad_a: Tensor | None, *_: None) -> Any:
+    *saved, mask = ctx.saved_tensors
+    return (*_op_bwd(grad_w, grad_a, *saved, ctx.n_iter, mask), None, None)
+
+
+_op_bwd = Op(
+    "robust_ridge_bwd(Tensor? grad_w, Tensor? grad_a, Tensor x, Tensor a0, Tensor lam, Tensor mu, Tensor u, Tensor li, "
+    "int n_iter, Tensor? mask) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+    kernels={"triton": _triton_bwd},
+    fake=_fake_bwd,
+)
+_op = Op(
+    "robust_ridge(Tensor x, Tensor h, Tensor a0, Tensor lam, Tensor mu, int n_iter, Tensor? mask) "
+    "-> (Tensor, Tensor, Tensor, Tensor)",
+    kernels={"triton": _triton},
+    fake=_fake,
+    save=_save,
+    backward=_backward,
+)
