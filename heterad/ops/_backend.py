@@ -32,8 +32,10 @@ def interpreted() -> bool:
 @functools.cache
 def why_not(backend: str) -> str | None:
     """Why a back end cannot run at all in this process; None where it can."""
+    if backend in ("cpp", "cuda") and os.environ.get("HETERAD_NO_EXT") == "1":
+        return "HETERAD_NO_EXT=1"
     if backend == "cpp":
-        return _import_failure("heterad._C", "the C++ extension is not built (no compiler, or HETERAD_NO_EXT=1)")
+        return _import_failure("heterad._C", "the C++ extension is not built (no compiler at install time)")
     if backend == "triton":
         if importlib.util.find_spec("triton") is None:
             return "triton is not installed"

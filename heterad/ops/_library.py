@@ -100,5 +100,5 @@ def _functions(run: Callable[..., Any], save: Callable[..., None], backward: Cal
         setup_context = staticmethod(save)
 
     for function in (Direct, Transformed):
-        function.backward = staticmethod(backward)  # type: ignore[assignment,method-assign]
+        function.backward = staticmethod(backward)  # type: ignore[method-assign]
     return Direct, Transformed
