@@ -2,6 +2,7 @@
 // keeps the memory alive. `f64` says which of the two types the addresses point to.
 #include <pybind11/pybind11.h>
 
+#include "deviation_loss.h"
 #include "soft_threshold.h"
 
 namespace py = pybind11;
@@ -28,5 +29,22 @@ PYBIND11_MODULE(_C, m) {
     gil_scoped_release released;
     return f64 ? HETERAD_CALL(soft_threshold_bwd, ptr<const double>(r), t, ptr<const double>(grad), ptr<double>(grad_r), n, threads)
                : HETERAD_CALL(soft_threshold_bwd, ptr<const float>(r), float(t), ptr<const float>(grad), ptr<float>(grad_r), n, threads);
+  });
+
+  m.def("deviation_loss_fwd", [](bool f64, uintptr_t s, uintptr_t y, int width, uint64_t one, uint64_t sign, double margin,
+                                 double mu, double sigma, int reduction, uintptr_t loss, int64_t n, int threads) {
+    gil_scoped_release released;
+    const heterad::Labels labels{ptr<const void>(y), width, one, sign};
+    const heterad::DeviationLoss f{margin, mu, sigma, heterad::Reduction(reduction)};
+    return f64 ? HETERAD_CALL(deviation_loss_fwd, ptr<const double>(s), labels, f, ptr<double>(loss), n, threads)
+               : HETERAD_CALL(deviation_loss_fwd, ptr<const float>(s), labels, f, ptr<float>(loss), n, threads);
+  });
+  m.def("deviation_loss_bwd", [](bool f64, uintptr_t s, uintptr_t y, int width, uint64_t one, uint64_t sign, double margin,
+                                 double mu, double sigma, int reduction, uintptr_t grad, uintptr_t grad_s, int64_t n, int threads) {
+    gil_scoped_release released;
+    const heterad::Labels labels{ptr<const void>(y), width, one, sign};
+    const heterad::DeviationLoss f{margin, mu, sigma, heterad::Reduction(reduction)};
+    if (f64) HETERAD_CALL(deviation_loss_bwd, ptr<const double>(s), labels, f, ptr<const double>(grad), ptr<double>(grad_s), n, threads);
+    else HETERAD_CALL(deviation_loss_bwd, ptr<const float>(s), labels, f, ptr<const float>(grad), ptr<float>(grad_s), n, threads);
   });
 }

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from heterad.ops import _backend, _checks, reference
+from heterad.ops import _backend, _checks, _labels, reference
+from heterad.ops._library import Op
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -49,14 +52,15 @@ def deviation_loss(
     Raises
     ------
     TypeError
-        `scores` is not a floating tensor or `y` not a tensor.
+        `scores` is not a floating tensor or `y` not a tensor of labels.
     ValueError
         Shapes or devices differ, `y` holds anything but 0 and 1 (looked at on the CPU only), `margin` or `prior` is out
         of range, or the mean of no score is asked for.
 
     Notes
     -----
-    Forward and gradient in one pass, O(numel). Differentiable twice.
+    One pass forward, one backward that reads scores and labels again: O(numel) time, no memory beyond the results.
+    Differentiable twice.
     Source: Pang et al. (KDD 2019), Eqs. (6) and (7); Zhu et al. (CVPR 2024).
 
     Examples
@@ -67,11 +71,7 @@ def deviation_loss(
     tensor(2.)
     """
     dtype = _checks.floating(scores=scores)
-    if not isinstance(y, Tensor):
-        raise TypeError(f"y: expected a torch.Tensor, got {type(y).__name__}")
-    _checks.shape("y", y, tuple(scores.shape), "scores")
-    if y.device != scores.device:
-        raise ValueError(f"y: expected a tensor on {scores.device} like scores, got one on {y.device}")
+    _labels.check(y, scores)
     if reduction not in REDUCTIONS:
         raise ValueError(f"reduction: expected one of {', '.join(REDUCTIONS)}, got {reduction!r}")
     if reduction == "mean" and scores.numel() == 0:
@@ -81,8 +81,94 @@ def deviation_loss(
     prior = PRIOR if prior is None else prior
     if not prior[1] > 0:
         raise ValueError(f"prior: expected (mean, standard deviation > 0), got {prior}")
-    if _checks.visible(y) and not ((y == 0) | (y == 1)).all():
-        odd = y[(y != 0) & (y != 1)].flatten()[0].item()
-        raise ValueError(f"y: expected only 0 (normal) and 1 (anomaly), got {odd}")
-    work = _backend.work_dtype(dtype, "reference")
-    return reference.deviation_loss(scores.to(work), y, margin, prior, reduction).to(dtype)
+    backend = _backend.choose("deviation_loss", scores.device.type)
+    work = _backend.work_dtype(dtype, backend)
+    if backend == "reference":
+        _labels.check_values(y)
+        return reference.deviation_loss(scores.to(work), y, margin, prior, reduction).to(dtype)
+    return _op(scores.to(work), y, float(margin), float(prior[0]), float(prior[1]), reduction).to(dtype)
+
+
+def _fake(scores: Tensor, y: Tensor, margin: float, mu: float, sigma: float, reduction: str) -> Tensor:
+    return (
+        torch.empty_like(scores, memory_format=torch.contiguous_format) if reduction == "none" else scores.new_empty(())
+    )
+
+
+def _cpp(scores: Tensor, y: Tensor, margin: float, mu: float, sigma: float, reduction: str) -> Tensor:
+    from heterad import _C
+
+    scores, y = scores.contiguous(), y.contiguous()
+    loss = _fake(scores, y, margin, mu, sigma, reduction)
+    odd = _C.deviation_loss_fwd(
+        scores.dtype == torch.float64, scores.data_ptr(), *_labels.layout(y), margin, mu, sigma,
+        REDUCTIONS.index(reduction), loss.data_ptr(), scores.numel(), torch.get_num_threads(),
+    )  # fmt: skip
+    if odd >= 0:
+        _labels.refuse(y.view(-1)[odd])
+    return loss
+
+
+def _cpp_bwd(scores: Tensor, y: Tensor, margin: float, mu: float, sigma: float, reduction: str, grad: Tensor) -> Tensor:
+    from heterad import _C
+
+    scores, y, grad = scores.contiguous(), y.contiguous(), grad.contiguous()
+    out = torch.empty_like(scores)
+    _C.deviation_loss_bwd(
+        scores.dtype == torch.float64, scores.data_ptr(), *_labels.layout(y), margin, mu, sigma,
+        REDUCTIONS.index(reduction), grad.data_ptr(), out.data_ptr(), scores.numel(), torch.get_num_threads(),
+    )  # fmt: skip
+    return out
+
+
+def _triton(scores: Tensor, y: Tensor, margin: float, mu: float, sigma: float, reduction: str) -> Tensor:
+    from heterad.kernels import deviation_loss as kernel
+
+    return kernel.deviation_loss_fwd(scores.contiguous(), y.contiguous(), margin, mu, sigma, reduction)
+
+
+def _triton_bwd(
+    scores: Tensor, y: Tensor, margin: float, mu: float, sigma: float, reduction: str, grad: Tensor
+) -> Tensor:
+    from heterad.kernels import deviation_loss as kernel
+
+    scores, y, grad = scores.contiguous(), y.contiguous(), grad.contiguous()
+    return kernel.deviation_loss_bwd(scores, y, margin, mu, sigma, reduction, grad)
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:2])
+    ctx.constants = inputs[2:6]
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    scores, y = ctx.saved_tensors
+    return _op_bwd(scores, y, *ctx.constants, grad), None, None, None, None, None
+
+
+def _backward_twice(ctx: Any, grad_grad: Tensor) -> tuple[Tensor | None, ...]:
+    """The loss is piecewise linear: nothing flows to the scores, and the slopes flow to the incoming gradient."""
+    scores, y = ctx.saved_tensors
+    *prior, reduction = ctx.constants
+    weighted = grad_grad * _op_bwd(scores, y, *prior, "none", torch.ones_like(scores))
+    if reduction != "none":
+        weighted = weighted.mean() if reduction == "mean" else weighted.sum()
+    still = torch.zeros_like(scores) if ctx.needs_input_grad[0] else None
+    return still, None, None, None, None, None, weighted
+
+
+_op_bwd = Op(
+    "deviation_loss_bwd(Tensor scores, Tensor y, float margin, float mu, float sigma, str reduction, Tensor grad) "
+    "-> Tensor",
+    kernels={"cpp": _cpp_bwd, "triton": _triton_bwd},
+    fake=lambda scores, *_: torch.empty_like(scores, memory_format=torch.contiguous_format),
+    save=_save,
+    backward=_backward_twice,
+)
+_op = Op(
+    "deviation_loss(Tensor scores, Tensor y, float margin, float mu, float sigma, str reduction) -> Tensor",
+    kernels={"cpp": _cpp, "triton": _triton},
+    fake=_fake,
+    save=_save,
+    backward=_backward,
+)
