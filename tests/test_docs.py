@@ -1,4 +1,4 @@
-"""What the documents say is true: their Python runs, their links lead somewhere, docstrings run and name every parameter."""
+"""What the documents say is true: Python blocks and docstrings run, links lead somewhere, parameters are described."""
 
 import doctest
 import importlib
