@@ -81,7 +81,7 @@ class TaskSet:
             raise ValueError(f"y: expected 1 (anomaly), 0 (normal) or -1 (unlabelled), got {unknown[:5].tolist()}")
         names, task = np.unique(groups, return_inverse=True)
         counts = np.stack([np.bincount(task[y == label], minlength=len(names)) for label in (1, 0, -1)])
-        for name, n_normals in zip(names, counts[1], strict=True):
+        for name, n_normals in zip(names.tolist(), counts[1], strict=True):
             if n_normals == 0:
                 raise ValueError(f"task {name!r}: expected at least one row labelled normal (0), got none")
         order = np.lexsort((np.choose(y.astype(int) + 1, (2, 1, 0)), task))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +44,7 @@ class MLP(nn.Module):
         fan_in = sizes[0] + context
         self.first = linear(sizes[0], sizes[1], generator, fan_in=fan_in)
         self.context = linear(context, sizes[1], generator, bias=False, fan_in=fan_in) if context else None
-        self.rest = nn.ModuleList(linear(a, b, generator) for a, b in zip(sizes[1:], sizes[2:], strict=False))
+        self.rest = nn.ModuleList(linear(a, b, generator) for a, b in pairwise(sizes[1:]))
 
     def forward(self, x: Tensor, z: Tensor | None = None) -> Tensor:
         """Map rows ``x [..., N, D]`` of tasks ``z [..., K]`` to ``[..., N, sizes[-1]]``."""

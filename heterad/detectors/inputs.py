@@ -1,0 +1,76 @@
+"""What the detectors accept as labels, groups and features, checked once."""
+
+from __future__ import annotations
+
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.utils.validation import column_or_1d
+
+
+class Scaling(NamedTuple):
+    """Features are used as ``(x - mean) / scale``."""
+
+    mean: np.ndarray
+    scale: np.ndarray
+
+    def apply(self, x: np.ndarray) -> np.ndarray:
+        return (x - self.mean) / self.scale
+
+
+def fit_scaling(x: np.ndarray, how: str | None) -> Scaling:
+    """Statistics of the features ``x [n, D]``: mean and standard deviation, or 0 and 1 where ``how`` is None.
+
+    A feature that is constant (to rounding) keeps scale 1.
+    """
+    if how is None:
+        return Scaling(np.zeros(x.shape[1]), np.ones(x.shape[1]))
+    if how != "standard":
+        raise ValueError(f"scale: expected 'standard' or None, got {how!r}")
+    size = np.abs(x).max(0)
+    size[size == 0] = 1
+    shrunk = x / size  # squares of the raw values may overflow
+    mean, spread = shrunk.mean(0), shrunk.std(0)
+    constant = spread <= 10 * np.finfo(np.float64).eps * np.sqrt(len(x))
+    return Scaling(mean * size, np.where(constant, 1.0, spread * size))
+
+
+def check_labels(y, n_rows: int, *, one_task: bool) -> np.ndarray:
+    """Labels as int8 ``[n]``: 1 anomaly, 0 normal, -1 unlabelled; None is all unlabelled.
+
+    Other values raise. Only for one task without groups they warn and count as None: scikit-learn's tools hand
+    the targets of other problems to detectors too, which scikit-learn's own detectors ignore.
+    """
+    if y is None:
+        return np.full(n_rows, -1, np.int8)
+    y = column_or_1d(y)
+    _check_length("y", y, n_rows)
+    wrong = y[~np.isin(y, (-1, 0, 1))]
+    if wrong.size == 0:
+        return y.astype(np.int8)
+    message = f"y: expected 1 (anomaly), 0 (normal) or -1 (unlabelled), got {np.unique(wrong)[:5].tolist()}"
+    if not one_task or y.dtype.kind not in "iu":
+        raise ValueError(f"{message} (Unknown label type: {y.dtype})")
+    warnings.warn(f"{message}; y is ignored and every row taken as unlabelled", stacklevel=3)
+    return np.full(n_rows, -1, np.int8)
+
+
+def check_groups(groups, n_rows: int) -> np.ndarray:
+    """The task of each row ``[n]``; None is one task."""
+    if groups is None:
+        return np.zeros(n_rows, dtype=np.int64)
+    groups = column_or_1d(groups)
+    _check_length("groups", groups, n_rows)
+    if groups.dtype.kind == "f" and np.isnan(groups).any():
+        raise ValueError(f"groups: expected a task for every row, got NaN in {int(np.isnan(groups).sum())} rows")
+    if groups.dtype.kind == "O":
+        kinds = sorted({type(g).__name__ for g in groups.tolist()})
+        if len(kinds) > 1:
+            raise ValueError(f"groups: expected values of one type, got {', '.join(kinds)}")
+    return groups
+
+
+def _check_length(name: str, value: np.ndarray, n_rows: int) -> None:
+    if len(value) != n_rows:
+        raise ValueError(f"{name}: expected one value for each of the {n_rows} rows of X, got {len(value)}")

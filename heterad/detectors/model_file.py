@@ -1,0 +1,88 @@
+"""A fitted ``RobustMetaDetector`` as one safetensors file: tensors, and a JSON record in the header."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import torch
+
+from heterad.detectors.inputs import Scaling
+from heterad.methods.robust_meta import Adapted
+from heterad.train import read_tensors, write_tensors
+
+KIND = "RobustMetaDetector"
+FORMAT_VERSION = 1
+SUMMARY = ("history_", "n_iter_", "best_iter_", "best_validation_")
+
+
+def save(detector: Any, path: str | os.PathLike[str]) -> None:
+    """Write ``detector``; see ``RobustMetaDetector.save``."""
+    import heterad
+
+    task = detector.task_
+    tensors = {f"model.{name}": t.float() for name, t in detector.model_.state_dict().items()}
+    arrays = {
+        "scaling.mean": detector.scaling_.mean,
+        "scaling.scale": detector.scaling_.scale,
+        "task.support_scores": detector.support_scores_,
+    }
+    tensors |= {name: torch.from_numpy(a) for name, a in arrays.items()}
+    tensors |= {"task.z": task.adapted_.z, "task.w": task.adapted_.w}
+    names = getattr(detector, "feature_names_in_", None)
+    record = {
+        "kind": KIND,
+        "format_version": FORMAT_VERSION,
+        "library_version": heterad.__version__,
+        "configuration": _portable(detector.get_params()),
+        "n_features": int(detector.n_features_in_),
+        "feature_names": None if names is None else names.tolist(),
+        "threshold": detector.threshold_,
+        "task_threshold": task.threshold_,
+        "training": {name: getattr(detector, name) for name in SUMMARY}
+        | {"validation_groups_": detector.validation_groups_.tolist()},
+    }
+    write_tensors(path, tensors, record)
+
+
+def load(cls: type, path: str | os.PathLike[str], device: str | torch.device | None) -> Any:
+    """Read a detector of class ``cls``; see ``RobustMetaDetector.load``."""
+    tensors, record = read_tensors(path)
+    if record.get("kind") != KIND:
+        raise ValueError(f"{path}: expected a {KIND}, got a {record.get('kind')}")
+    if record["format_version"] > FORMAT_VERSION:
+        raise ValueError(
+            f"{path}: format version {record['format_version']} is newer than this library's {FORMAT_VERSION}; "
+            f"it was written by heterad {record['library_version']}"
+        )
+    detector = cls(**record["configuration"] | {"device": device})
+    detector.n_features_in_ = record["n_features"]
+    if record["feature_names"] is not None:
+        detector.feature_names_in_ = np.array(record["feature_names"], dtype=object)
+    for name, value in record["training"].items():
+        setattr(detector, name, np.asarray(value) if name == "validation_groups_" else value)
+    model = detector._new_model()
+    model.load_state_dict({k.removeprefix("model."): t for k, t in tensors.items() if k.startswith("model.")})
+    detector.model_ = model.to(device or "cpu").double().requires_grad_(False)
+    detector.scaling_ = Scaling(tensors["scaling.mean"].numpy(), tensors["scaling.scale"].numpy())
+    task = detector._new_task()
+    task.model_, task.scaling_ = detector.model_, detector.scaling_
+    task.adapted_ = Adapted(tensors["task.z"].to(device or "cpu"), tensors["task.w"].to(device or "cpu"))
+    task.support_scores_ = tensors["task.support_scores"].numpy()
+    task.threshold_ = record["task_threshold"]
+    detector._take_task(task)
+    detector.threshold_ = record["threshold"]
+    return detector
+
+
+def _portable(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Options as JSON values. The device belongs to the machine, and a RandomState has no number to store."""
+    plain = {
+        name: value.item() if isinstance(value, np.generic) else value
+        for name, value in parameters.items()
+        if name != "device"
+    }
+    if isinstance(plain["random_state"], np.random.RandomState):
+        plain["random_state"] = None
+    return plain

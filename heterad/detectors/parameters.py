@@ -1,0 +1,49 @@
+"""Checks of a detector's options, once, when it is fitted."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+from heterad.detectors.thresholds import check_share
+
+COUNTS = ("n_iter", "task_dim", "embed_dim", "hidden", "tasks_per_step", "max_iter", "eval_every")
+OPTIONAL_COUNTS = ("support_size", "query_size", "patience")
+POSITIVE = ("lam_init", "mu_init", "lr")
+SHARES = ("contamination", "validation_fraction")
+
+
+def check_parameters(detector: Any) -> None:
+    """Raise TypeError or ValueError naming the first option of ``detector`` that is out of range."""
+    for name in COUNTS + OPTIONAL_COUNTS:
+        value = getattr(detector, name)
+        if value is None and name in OPTIONAL_COUNTS:
+            continue
+        if not isinstance(value, Integral) or isinstance(value, bool):
+            raise TypeError(f"{name}: expected an integer, got {value!r}")
+        if value < 1:
+            raise ValueError(f"{name}: expected at least 1, got {value}")
+    for name in POSITIVE + SHARES:
+        value = getattr(detector, name)
+        if not isinstance(value, Real) or isinstance(value, bool):
+            raise TypeError(f"{name}: expected a number, got {value!r}")
+        if name in SHARES:
+            check_share(name, float(value))
+        elif not 0 < value < float("inf"):
+            raise ValueError(f"{name}: expected a finite number above 0, got {value}")
+
+
+def seeds(random_state: int | np.random.RandomState | None) -> list[int]:
+    """Three independent seeds: of the initial weights, of the tasks drawn, of the validation tasks.
+
+    The global state of NumPy is never used: None takes entropy from the operating system.
+    """
+    if isinstance(random_state, np.random.RandomState):
+        entropy: int | None = int(random_state.randint(2**31))
+    elif random_state is None or (isinstance(random_state, Integral) and random_state >= 0):
+        entropy = None if random_state is None else int(random_state)
+    else:
+        raise ValueError(f"random_state: expected an integer >= 0, a RandomState or None, got {random_state!r}")
+    return [int(seed) for seed in np.random.SeedSequence(entropy).generate_state(3)]
