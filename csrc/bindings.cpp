@@ -3,6 +3,10 @@
 #include <pybind11/pybind11.h>
 
 #include "deviation_loss.h"
+#include "ridge_solve.h"
+#include "robust_ridge.h"
+#include "roc_auc.h"
+#include "smoothed_auc.h"
 #include "soft_threshold.h"
 
 namespace py = pybind11;
@@ -46,5 +50,76 @@ PYBIND11_MODULE(_C, m) {
     const heterad::DeviationLoss f{margin, mu, sigma, heterad::Reduction(reduction)};
     if (f64) HETERAD_CALL(deviation_loss_bwd, ptr<const double>(s), labels, f, ptr<const double>(grad), ptr<double>(grad_s), n, threads);
     else HETERAD_CALL(deviation_loss_bwd, ptr<const float>(s), labels, f, ptr<const float>(grad), ptr<float>(grad_s), n, threads);
+  });
+
+  m.def("ridge_solve_fwd", [](bool f64, uintptr_t h, uintptr_t y, uintptr_t mu, uintptr_t mask, uintptr_t w, uintptr_t u,
+                              uintptr_t li, int64_t tasks, int64_t n, int64_t d, int64_t j, int threads) {
+    gil_scoped_release released;
+    const heterad::RidgeSolve size{tasks, n, d, j, threads};
+    const auto run = [&](auto t) {
+      using T = decltype(t);
+      return HETERAD_CALL(ridge_solve_fwd, size, ptr<const T>(h), ptr<const T>(y), ptr<const T>(mu), ptr<const bool>(mask),
+                          ptr<T>(w), ptr<T>(u), ptr<T>(li));
+    };
+    return f64 ? run(double()) : run(float());
+  });
+  m.def("ridge_solve_bwd", [](bool f64, uintptr_t grad_w, uintptr_t y, uintptr_t u, uintptr_t li, uintptr_t mask,
+                              uintptr_t grad_h, uintptr_t grad_y, uintptr_t grad_mu, int64_t tasks, int64_t n, int64_t d,
+                              int64_t j, int threads) {
+    gil_scoped_release released;
+    const heterad::RidgeSolve size{tasks, n, d, j, threads};
+    const auto run = [&](auto t) {
+      using T = decltype(t);
+      HETERAD_CALL(ridge_solve_bwd, size, ptr<const T>(grad_w), ptr<const T>(y), ptr<const T>(u), ptr<const T>(li),
+                   ptr<const bool>(mask), ptr<T>(grad_h), ptr<T>(grad_y), ptr<T>(grad_mu));
+    };
+    f64 ? run(double()) : run(float());
+  });
+
+  m.def("robust_ridge_fwd", [](bool f64, uintptr_t x, uintptr_t h, uintptr_t a0, uintptr_t lam, uintptr_t mu, uintptr_t mask,
+                               uintptr_t w, uintptr_t a, uintptr_t u, uintptr_t li, int64_t tasks, int64_t n, int64_t d,
+                               int64_t j, int64_t n_iter, int threads) {
+    gil_scoped_release released;
+    const heterad::RobustRidge size{tasks, n, d, j, n_iter, threads};
+    const auto run = [&](auto t) {
+      using T = decltype(t);
+      return HETERAD_CALL(robust_ridge_fwd, size, ptr<const T>(x), ptr<const T>(h), ptr<const T>(a0), ptr<const T>(lam),
+                          ptr<const T>(mu), ptr<const bool>(mask), ptr<T>(w), ptr<T>(a), ptr<T>(u), ptr<T>(li));
+    };
+    return f64 ? run(double()) : run(float());
+  });
+  m.def("robust_ridge_bwd", [](bool f64, uintptr_t grad_w, uintptr_t grad_a, uintptr_t x, uintptr_t a0, uintptr_t lam,
+                               uintptr_t u, uintptr_t li, uintptr_t mask, uintptr_t grad_x, uintptr_t grad_h, uintptr_t grad_a0,
+                               uintptr_t grad_lam, uintptr_t grad_mu, int64_t tasks, int64_t n, int64_t d, int64_t j,
+                               int64_t n_iter, int threads) {
+    gil_scoped_release released;
+    const heterad::RobustRidge size{tasks, n, d, j, n_iter, threads};
+    const auto run = [&](auto t) {
+      using T = decltype(t);
+      HETERAD_CALL(robust_ridge_bwd, size, ptr<const T>(grad_w), ptr<const T>(grad_a), ptr<const T>(x), ptr<const T>(a0),
+                   ptr<const T>(lam), ptr<const T>(u), ptr<const T>(li), ptr<const bool>(mask), ptr<T>(grad_x), ptr<T>(grad_h),
+                   ptr<T>(grad_a0), ptr<T>(grad_lam), ptr<T>(grad_mu));
+    };
+    f64 ? run(double()) : run(float());
+  });
+
+  m.def("roc_auc", [](bool f64, uintptr_t s, uintptr_t y, int width, uint64_t one, uint64_t sign, uintptr_t mask,
+                      uintptr_t auc, int64_t batch, int64_t n, int threads) {
+    gil_scoped_release released;
+    const heterad::Labels labels{ptr<const void>(y), width, one, sign};
+    return f64 ? HETERAD_CALL(roc_auc, ptr<const double>(s), labels, ptr<const bool>(mask), ptr<double>(auc), batch, n, threads)
+               : HETERAD_CALL(roc_auc, ptr<const float>(s), labels, ptr<const bool>(mask), ptr<double>(auc), batch, n, threads);
+  });
+  m.def("smoothed_auc", [](bool f64, uintptr_t pos, uintptr_t neg, uintptr_t pos_mask, uintptr_t neg_mask, int64_t batch, int64_t p,
+                           int64_t q, double temperature, uintptr_t value, uintptr_t grad_pos, uintptr_t grad_neg, int threads) {
+    gil_scoped_release released;
+    const auto run = [&](auto zero) {
+      using T = decltype(zero);
+      const heterad::Scores<T> positive{ptr<const T>(pos), ptr<const bool>(pos_mask), p, ptr<T>(grad_pos)};
+      const heterad::Scores<T> negative{ptr<const T>(neg), ptr<const bool>(neg_mask), q, ptr<T>(grad_neg)};
+      HETERAD_CALL(smoothed_auc, positive, negative, temperature, ptr<T>(value), batch, threads);
+    };
+    if (f64) run(double());
+    else run(float());
   });
 }

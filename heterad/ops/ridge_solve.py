@@ -77,7 +77,75 @@ def _fake_bwd(grad_w: Tensor, y: Tensor, mu: Tensor, u: Tensor, li: Tensor, mask
     return tuple(y.new_empty(t.shape) for t in (u, y, mu))
 
 
-def _flat(t: Tensor | None, size: int, rank: int) -> Tensor | None:
+def factored(h: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Room for u and li. Kernels write real rows only."""
+    u = torch.empty(h.shape, dtype=h.dtype) if mask is None else torch.zeros(h.shape, dtype=h.dtype)
+    return u, torch.empty((*h.shape[:-2], h.shape[-1], h.shape[-1]), dtype=h.dtype)
+
+
+def not_positive(task: int, mu: Tensor) -> Exception:
+    value = mu.flatten()[task].item()
+    return torch.linalg.LinAlgError(
+        f"mu: expected a ridge that makes H^T H / N + mu I of task {task} numerically positive definite, got {value}"
+    )
+
+
+def _cpp(h: Tensor, y: Tensor, mu: Tensor, mask: Tensor | None) -> Any:
+    from heterad import _C
+
+    h, y, mu = h.contiguous(), y.contiguous(), mu.contiguous()
+    mask = None if mask is None else mask.contiguous()
+    (n, j), d = h.shape[-2:], y.shape[-1]
+    w = torch.empty((*h.shape[:-2], d, j), dtype=h.dtype)
+    u, li = factored(h, mask)
+    failed = _C.ridge_solve_fwd(
+        h.dtype == torch.float64,
+        h.data_ptr(),
+        y.data_ptr(),
+        mu.data_ptr(),
+        0 if mask is None else mask.data_ptr(),
+        w.data_ptr(),
+        u.data_ptr(),
+        li.data_ptr(),
+        mu.numel(),
+        n,
+        d,
+        j,
+        torch.get_num_threads(),
+    )
+    if failed >= 0:
+        raise not_positive(failed, mu)
+    return w, u, li
+
+
+def _cpp_bwd(grad_w: Tensor, y: Tensor, mu: Tensor, u: Tensor, li: Tensor, mask: Tensor | None) -> Any:
+    from heterad import _C
+
+    grad_w, y, u, li = grad_w.contiguous(), y.contiguous(), u.contiguous(), li.contiguous()
+    mask = None if mask is None else mask.contiguous()
+    (n, j), d = u.shape[-2:], y.shape[-1]
+    new = torch.empty if mask is None else torch.zeros
+    grad_h, grad_y, grad_mu = new(u.shape, dtype=u.dtype), new(y.shape, dtype=u.dtype), torch.empty_like(mu)
+    _C.ridge_solve_bwd(
+        u.dtype == torch.float64,
+        grad_w.data_ptr(),
+        y.data_ptr(),
+        u.data_ptr(),
+        li.data_ptr(),
+        0 if mask is None else mask.data_ptr(),
+        grad_h.data_ptr(),
+        grad_y.data_ptr(),
+        grad_mu.data_ptr(),
+        mu.numel(),
+        n,
+        d,
+        j,
+        torch.get_num_threads(),
+    )
+    return grad_h, grad_y, grad_mu
+
+
+def flat(t: Tensor | None, size: int, rank: int) -> Tensor | None:
     """Batch dimensions as one: the last `rank` dimensions stay."""
     return None if t is None else t.reshape(size, *t.shape[t.ndim - rank :]).contiguous()
 
@@ -86,7 +154,7 @@ def _triton(h: Tensor, y: Tensor, mu: Tensor, mask: Tensor | None) -> Any:
     from heterad.kernels import ridge_solve as kernel
 
     size = math.prod(h.shape[:-2])
-    out = kernel.ridge_solve_fwd(_flat(h, size, 2), _flat(y, size, 2), _flat(mu, size, 0), _flat(mask, size, 1))
+    out = kernel.ridge_solve_fwd(flat(h, size, 2), flat(y, size, 2), flat(mu, size, 0), flat(mask, size, 1))
     return tuple(o.reshape(*h.shape[:-2], *o.shape[1:]) for o in out)
 
 
@@ -94,7 +162,7 @@ def _triton_bwd(grad_w: Tensor, y: Tensor, mu: Tensor, u: Tensor, li: Tensor, ma
     from heterad.kernels import ridge_solve as kernel
 
     size = math.prod(y.shape[:-2])
-    args = (_flat(t, size, r) for t, r in ((grad_w, 2), (y, 2), (mu, 0), (u, 2), (li, 2), (mask, 1)))
+    args = (flat(t, size, r) for t, r in ((grad_w, 2), (y, 2), (mu, 0), (u, 2), (li, 2), (mask, 1)))
     out = kernel.ridge_solve_bwd(*args)
     return tuple(o.reshape(t.shape) for o, t in zip(out, (u, y, mu), strict=True))
 
@@ -112,13 +180,14 @@ def _backward(ctx: Any, grad_w: Tensor, *_: None) -> Any:
 
 
 _op_bwd = Op(
-    "ridge_solve_bwd(Tensor grad_w, Tensor y, Tensor mu, Tensor u, Tensor li, Tensor? mask) -> (Tensor, Tensor, Tensor)",
-    kernels={"triton": _triton_bwd},
+    "ridge_solve_bwd(Tensor grad_w, Tensor y, Tensor mu, Tensor u, Tensor li, Tensor? mask) "
+    "-> (Tensor, Tensor, Tensor)",
+    kernels={"cpp": _cpp_bwd, "triton": _triton_bwd},
     fake=_fake_bwd,
 )
 _op = Op(
     "ridge_solve(Tensor h, Tensor y, Tensor mu, Tensor? mask) -> (Tensor, Tensor, Tensor)",
-    kernels={"triton": _triton},
+    kernels={"cpp": _cpp, "triton": _triton},
     fake=_fake,
     save=_save,
     backward=_backward,

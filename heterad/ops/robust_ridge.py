@@ -10,6 +10,7 @@ from torch import Tensor
 
 from heterad.ops import _backend, _checks, reference
 from heterad.ops._library import Op
+from heterad.ops.ridge_solve import factored, flat, not_positive
 
 
 def robust_ridge(
@@ -123,17 +124,90 @@ def _fake_bwd(
     return tuple(x.new_empty(t.shape) for t in (x, u, x, lam, mu))
 
 
-def _flat(t: Tensor | None, size: int, rank: int) -> Tensor | None:
-    """Batch dimensions as one: the last `rank` dimensions stay."""
-    return None if t is None else t.reshape(size, *t.shape[t.ndim - rank :]).contiguous()
+def _cpp(x: Tensor, h: Tensor, a0: Tensor, lam: Tensor, mu: Tensor, n_iter: int, mask: Tensor | None) -> Any:
+    from heterad import _C
+
+    x, h, a0, lam, mu = x.contiguous(), h.contiguous(), a0.contiguous(), lam.contiguous(), mu.contiguous()
+    mask = None if mask is None else mask.contiguous()
+    (n, d), j = x.shape[-2:], h.shape[-1]
+    w = torch.empty((*x.shape[:-2], d, j), dtype=x.dtype)
+    a = torch.empty(x.shape, dtype=x.dtype) if mask is None else torch.zeros(x.shape, dtype=x.dtype)
+    u, li = factored(h, mask)
+    failed = _C.robust_ridge_fwd(
+        x.dtype == torch.float64,
+        x.data_ptr(),
+        h.data_ptr(),
+        a0.data_ptr(),
+        lam.data_ptr(),
+        mu.data_ptr(),
+        0 if mask is None else mask.data_ptr(),
+        w.data_ptr(),
+        a.data_ptr(),
+        u.data_ptr(),
+        li.data_ptr(),
+        mu.numel(),
+        n,
+        d,
+        j,
+        n_iter,
+        torch.get_num_threads(),
+    )
+    if failed >= 0:
+        raise not_positive(failed, mu)
+    return w, a, u, li
+
+
+def _cpp_bwd(
+    grad_w: Tensor | None,
+    grad_a: Tensor | None,
+    x: Tensor,
+    a0: Tensor,
+    lam: Tensor,
+    mu: Tensor,
+    u: Tensor,
+    li: Tensor,
+    n_iter: int,
+    mask: Tensor | None,
+) -> Any:
+    from heterad import _C
+
+    x, a0, lam, u, li = x.contiguous(), a0.contiguous(), lam.contiguous(), u.contiguous(), li.contiguous()
+    grad_w, grad_a, mask = (None if t is None else t.contiguous() for t in (grad_w, grad_a, mask))
+    (n, d), j = x.shape[-2:], u.shape[-1]
+    new = torch.empty if mask is None else torch.zeros
+    grad_x, grad_h, grad_a0 = (new(t.shape, dtype=x.dtype) for t in (x, u, x))
+    grad_lam, grad_mu = torch.empty(lam.shape, dtype=x.dtype), torch.empty(mu.shape, dtype=x.dtype)
+    _C.robust_ridge_bwd(
+        x.dtype == torch.float64,
+        0 if grad_w is None else grad_w.data_ptr(),
+        0 if grad_a is None else grad_a.data_ptr(),
+        x.data_ptr(),
+        a0.data_ptr(),
+        lam.data_ptr(),
+        u.data_ptr(),
+        li.data_ptr(),
+        0 if mask is None else mask.data_ptr(),
+        grad_x.data_ptr(),
+        grad_h.data_ptr(),
+        grad_a0.data_ptr(),
+        grad_lam.data_ptr(),
+        grad_mu.data_ptr(),
+        mu.numel(),
+        n,
+        d,
+        j,
+        n_iter,
+        torch.get_num_threads(),
+    )
+    return grad_x, grad_h, grad_a0, grad_lam, grad_mu
 
 
 def _triton(x: Tensor, h: Tensor, a0: Tensor, lam: Tensor, mu: Tensor, n_iter: int, mask: Tensor | None) -> Any:
     from heterad.kernels import robust_ridge as kernel
 
     size = math.prod(x.shape[:-2])
-    matrices = (_flat(t, size, 2) for t in (x, h, a0))
-    out = kernel.robust_ridge_fwd(*matrices, _flat(lam, size, 0), _flat(mu, size, 0), n_iter, _flat(mask, size, 1))
+    matrices = (flat(t, size, 2) for t in (x, h, a0))
+    out = kernel.robust_ridge_fwd(*matrices, flat(lam, size, 0), flat(mu, size, 0), n_iter, flat(mask, size, 1))
     return tuple(o.reshape(*x.shape[:-2], *o.shape[1:]) for o in out)
 
 
@@ -155,9 +229,9 @@ def _triton_bwd(
     if grad_w is None:
         grad_w = x.new_zeros((*x.shape[:-2], x.shape[-1], u.shape[-1]))
     grad_a = torch.zeros_like(x) if grad_a is None else grad_a
-    args = [_flat(t, size, 2) for t in (grad_w, grad_a, x, a0)]
-    args += [_flat(t, size, r) for t, r in ((lam, 0), (mu, 0), (u, 2), (li, 2))]
-    out = kernel.robust_ridge_bwd(*args, n_iter, _flat(mask, size, 1))
+    args = [flat(t, size, 2) for t in (grad_w, grad_a, x, a0)]
+    args += [flat(t, size, r) for t, r in ((lam, 0), (mu, 0), (u, 2), (li, 2))]
+    out = kernel.robust_ridge_bwd(*args, n_iter, flat(mask, size, 1))
     return tuple(o.reshape(t.shape) for o, t in zip(out, (x, u, x, lam, mu), strict=True))
 
 
@@ -177,13 +251,13 @@ def _backward(ctx: Any, grad_w: Tensor | None, grad_a: Tensor | None, *_: None) 
 _op_bwd = Op(
     "robust_ridge_bwd(Tensor? grad_w, Tensor? grad_a, Tensor x, Tensor a0, Tensor lam, Tensor mu, Tensor u, Tensor li, "
     "int n_iter, Tensor? mask) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
-    kernels={"triton": _triton_bwd},
+    kernels={"cpp": _cpp_bwd, "triton": _triton_bwd},
     fake=_fake_bwd,
 )
 _op = Op(
     "robust_ridge(Tensor x, Tensor h, Tensor a0, Tensor lam, Tensor mu, int n_iter, Tensor? mask) "
     "-> (Tensor, Tensor, Tensor, Tensor)",
-    kernels={"triton": _triton},
+    kernels={"cpp": _cpp, "triton": _triton},
     fake=_fake,
     save=_save,
     backward=_backward,
