@@ -3,6 +3,7 @@
 from heterad.data.digits import rotated_digits
 from heterad.data.protocol import one_class_tasks, source_rows, split_values, target_rows
 from heterad.data.tasks import Episodes, TaskSet
+from heterad.data.toy import toy_tasks
 
 __all__ = [
     "Episodes",
@@ -12,4 +13,5 @@ __all__ = [
     "source_rows",
     "split_values",
     "target_rows",
+    "toy_tasks",
 ]

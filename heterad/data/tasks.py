@@ -155,23 +155,21 @@ class TaskSet:
             take_neg = torch.minimum(n_neg, (n_neg * share).round().long().clamp(min=1))
         take = pool if support_size is None else pool.clamp(max=support_size)
         parts = [(pool_start, pool, take), (start, n_pos, take_pos), (start + n_pos, n_neg, take_neg)]
+        on_cpu = self.device.type == "cpu"
+        largest = [(int(n.max()), int(s.max())) for _, s, n in parts] if on_cpu else self._largest(support_size)
         index, masks = [], []
-        for (first, size, wanted), bounds in zip(parts, self._bounds(parts, support_size), strict=True):
+        for (first, size, wanted), bounds in zip(parts, largest, strict=True):
             offset, real = draw_rows(size, wanted, *bounds, generator)
             index.append((first[:, None] + offset).clamp_(max=len(self.x) - 1))
-            masks.append(None if self.device.type == "cpu" and bool(real.all()) else real)
+            masks.append(None if on_cpu and bool(real.all()) else real)
         return Episodes(
             tasks, self.x[torch.cat(index, 1)], index[0].shape[1], index[1].shape[1], masks[0], masks[1], masks[2]
         )
 
-    def _bounds(self, parts, support_size: int | None) -> list[tuple[int, int]]:
-        """Columns needed and the largest size, of support, anomalies and normals."""
-        if self.device.type == "cpu":
-            return [(int(wanted.max()), int(size.max())) for _, size, wanted in parts]
+    def _largest(self, support_size: int | None) -> list[tuple[int, int]]:
+        """Columns that suffice for any task, and the largest size, of support, anomalies and normals."""
         labelled = self.n_anomalies + self.n_normals
         pool = int(np.where(self.n_unlabelled > 0, self.n_unlabelled, labelled).max())
-        sizes = [pool, int(self.n_anomalies.max()), int(self.n_normals.max())]
-        return [
-            (size if limit is None else min(size, limit), size)
-            for size, limit in zip(sizes, (support_size, None, None), strict=True)
-        ]
+        support = pool if support_size is None else min(pool, support_size)
+        anomalies, normals = int(self.n_anomalies.max()), int(self.n_normals.max())
+        return [(support, pool), (anomalies, anomalies), (normals, normals)]
