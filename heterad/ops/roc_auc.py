@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from heterad.ops import _checks, reference
+from heterad.ops import _backend, _checks, _labels, reference
+from heterad.ops._library import Op
 
 
 def roc_auc(scores: Tensor, y: Tensor, *, mask: Tensor | None = None) -> Tensor:
@@ -24,18 +25,19 @@ def roc_auc(scores: Tensor, y: Tensor, *, mask: Tensor | None = None) -> Tensor:
     -------
     float64 Tensor [...]
         Equal to `sklearn.metrics.roc_auc_score`. NaN where a task of a batch (or, where values cannot be looked at for
-        free, any task) lacks a class, and where a score is NaN. Not differentiable.
+        free, any task) lacks a class, and where a real score is NaN. Not differentiable.
 
     Raises
     ------
     TypeError
-        `scores` is not a floating tensor, `y` not a tensor, or `mask` not a boolean one.
+        `scores` is not a floating tensor, `y` not a tensor of labels, or `mask` not a boolean one.
     ValueError
-        Shapes or devices differ, or an unbatched call on the CPU lacks a class or has a label other than 0 and 1.
+        Shapes or devices differ; on the CPU also: a real row's label is neither 0 nor 1, or an unbatched call lacks a
+        class.
 
     Notes
     -----
-    O(N log N) time, O(N) memory.
+    On the CPU a radix sort and a merge that counts in integers: O(N) time, 16 bytes a score (32 in float64).
 
     Examples
     --------
@@ -45,15 +47,40 @@ def roc_auc(scores: Tensor, y: Tensor, *, mask: Tensor | None = None) -> Tensor:
     """
     _checks.floating(scores=scores)
     _checks.at_least(1, "[..., N]", scores=scores)
-    if not isinstance(y, Tensor):
-        raise TypeError(f"y: expected a torch.Tensor, got {type(y).__name__}")
-    _checks.shape("y", y, tuple(scores.shape), "scores")
-    if y.device != scores.device:
-        raise ValueError(f"y: expected a tensor on {scores.device} like scores, got one on {y.device}")
+    _labels.check(y, scores)
     mask = _checks.mask("mask", mask, tuple(scores.shape), scores)
-    with torch.no_grad():
+    backend = _backend.choose("roc_auc", scores.device.type)
+    scores = scores.detach().to(_backend.work_dtype(scores.dtype, backend))
+    if backend == "reference":
+        _labels.check_values(y, mask)
         auc = reference.roc_auc(scores, y, mask)
-    if scores.ndim == 1 and _checks.visible(scores) and torch.isnan(auc) and not torch.isnan(scores).any():
-        n = int((y != 0).sum() if mask is None else ((y != 0) & mask).sum())
-        raise ValueError(f"y: expected anomalies and normals, got {n} anomalies among {len(y)} rows")
+    else:
+        auc = _op(scores, y, mask)
+    if scores.ndim == 1 and _checks.visible(scores) and torch.isnan(auc):
+        real = torch.ones_like(y, dtype=torch.bool) if mask is None else mask
+        n_real, n_pos = int(real.sum()), int(((y != 0) & real).sum())
+        if n_pos in (0, n_real):
+            raise ValueError(f"y: expected anomalies and normals, got {n_pos} anomalies among {n_real} rows")
     return auc
+
+
+def _cpp(scores: Tensor, y: Tensor, mask: Tensor | None) -> Tensor:
+    from heterad import _C
+
+    scores, y = scores.contiguous(), y.contiguous()
+    mask = None if mask is None else mask.contiguous()
+    auc = scores.new_empty(scores.shape[:-1], dtype=torch.float64)
+    odd = _C.roc_auc(
+        scores.dtype == torch.float64, scores.data_ptr(), *_labels.layout(y), 0 if mask is None else mask.data_ptr(),
+        auc.data_ptr(), auc.numel(), scores.shape[-1], torch.get_num_threads(),
+    )  # fmt: skip
+    if odd >= 0:
+        _labels.refuse(y.view(-1)[odd])
+    return auc
+
+
+_op = Op(
+    "roc_auc(Tensor scores, Tensor y, Tensor? mask) -> Tensor",
+    kernels={"cpp": _cpp},
+    fake=lambda scores, y, mask: scores.new_empty(scores.shape[:-1], dtype=torch.float64),
+)

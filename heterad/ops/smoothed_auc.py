@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from torch import Tensor
 
 from heterad.ops import _backend, _checks, reference
+from heterad.ops._library import Op
 
 
 def smoothed_auc(
@@ -63,5 +67,75 @@ def smoothed_auc(
         raise ValueError(f"temperature: expected a positive, finite number, got {temperature}")
     pos_mask = _checks.mask("pos_mask", pos_mask, tuple(pos.shape), pos)
     neg_mask = _checks.mask("neg_mask", neg_mask, tuple(neg.shape), neg)
-    work = _backend.work_dtype(dtype, "reference")
-    return reference.smoothed_auc(pos.to(work), neg.to(work), temperature, pos_mask, neg_mask).to(dtype)
+    backend = _backend.choose("smoothed_auc", pos.device.type)
+    work = _backend.work_dtype(dtype, backend)
+    if backend == "reference":
+        return reference.smoothed_auc(pos.to(work), neg.to(work), temperature, pos_mask, neg_mask).to(dtype)
+    grad = torch.is_grad_enabled() and (pos.requires_grad or neg.requires_grad)
+    return _op(pos.to(work), neg.to(work), float(temperature), pos_mask, neg_mask, grad)[0].to(dtype)
+
+
+Results = tuple[Tensor, Tensor, Tensor]
+
+
+def _empty(pos: Tensor, neg: Tensor, grad: bool) -> Results:
+    """The value, and its derivatives by every score where asked for."""
+    value = pos.new_empty(pos.shape[:-1])
+    return (
+        (value, pos.new_empty(pos.shape), neg.new_empty(neg.shape))
+        if grad
+        else (value, value.new_empty(0), value.new_empty(0))
+    )
+
+
+def _fake(
+    pos: Tensor, neg: Tensor, temperature: float, pos_mask: Tensor | None, neg_mask: Tensor | None, grad: bool
+) -> Results:
+    return _empty(pos, neg, grad)
+
+
+def _cpp(
+    pos: Tensor, neg: Tensor, temperature: float, pos_mask: Tensor | None, neg_mask: Tensor | None, grad: bool
+) -> Results:
+    from heterad import _C
+
+    pos, neg = pos.contiguous(), neg.contiguous()
+    masks = [m if m is None else m.contiguous() for m in (pos_mask, neg_mask)]
+    value, grad_pos, grad_neg = _empty(pos, neg, grad)
+    _C.smoothed_auc(
+        pos.dtype == torch.float64, pos.data_ptr(), neg.data_ptr(), *(0 if m is None else m.data_ptr() for m in masks),
+        value.numel(), pos.shape[-1], neg.shape[-1], temperature, value.data_ptr(),
+        grad_pos.data_ptr() if grad else 0, grad_neg.data_ptr() if grad else 0, torch.get_num_threads(),
+    )  # fmt: skip
+    return value, grad_pos, grad_neg
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: Results) -> None:
+    ctx.save_for_backward(*output[1:])
+    ctx.set_materialize_grads(False)
+
+
+def _backward(ctx: Any, grad: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
+    if grad is None:
+        return None, None, None, None, None, None
+    return *_op_bwd(grad, *ctx.saved_tensors), None, None, None, None
+
+
+def _scale(grad: Tensor, grad_pos: Tensor, grad_neg: Tensor) -> tuple[Tensor, Tensor]:
+    grad = grad.unsqueeze(-1)
+    return grad_pos * grad, grad_neg * grad
+
+
+_op_bwd = Op(
+    "smoothed_auc_bwd(Tensor grad, Tensor grad_pos, Tensor grad_neg) -> (Tensor, Tensor)",
+    kernels={"cpp": _scale, "cuda": _scale},
+    fake=_scale,
+)
+_op = Op(
+    "smoothed_auc(Tensor pos, Tensor neg, float temperature, Tensor? pos_mask, Tensor? neg_mask, bool grad) "
+    "-> (Tensor, Tensor, Tensor)",
+    kernels={"cpp": _cpp},
+    fake=_fake,
+    save=_save,
+    backward=_backward,
+)

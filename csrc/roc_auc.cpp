@@ -1,0 +1,152 @@
+#include "roc_auc.h"
+
+#include "radix_sort.h"
+
+namespace heterad::HETERAD_ISA {
+namespace {
+
+constexpr int64_t kPairsPerScore = 256;  // up to here comparing all pairs costs less than sorting
+
+template <typename T>
+using Key = decltype(ordered_bits(T()));
+
+template <typename T, typename View>
+struct Task {
+  const T* scores;
+  View y;
+  const bool* mask;
+  int64_t begin, n;
+
+  bool real(int64_t i) const { return mask == nullptr || mask[begin + i]; }
+  bool anomaly(int64_t i) const { return y.anomaly(begin + i); }
+};
+
+// The keys of the real scores of one class.
+template <typename T, typename View>
+struct ClassSource {
+  const Task<T, View>& task;
+  bool anomaly;
+  template <typename Emit>
+  void visit(int64_t begin, int64_t end, Emit emit) const {
+    for (int64_t i = begin; i < end; ++i)
+      if (task.anomaly(i) == anomaly && task.real(i)) emit(ordered_bits(task.scores[task.begin + i]));
+  }
+};
+
+// 2 * (ordered pairs) + ties
+template <typename K>
+uint64_t count_all(const K* pos, int64_t n_pos, const K* neg, int64_t n_neg) {
+  uint64_t total = 0;
+  for (int64_t i = 0; i < n_pos; ++i) {
+    const K p = pos[i];
+    int64_t sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t j = 0; j < n_neg; ++j) sum += (neg[j] < p) + (neg[j] <= p);
+    total += sum;
+  }
+  return total;
+}
+
+// How many of sorted `keys` lie below `key`, or (upto) not above it.
+template <typename K>
+int64_t rank(const K* keys, int64_t n, K key, bool upto) {
+  int64_t low = 0, high = n;
+  while (low < high) {
+    const int64_t mid = low + (high - low) / 2;
+    if (upto ? keys[mid] <= key : keys[mid] < key) low = mid + 1;
+    else high = mid;
+  }
+  return low;
+}
+
+// The sum over i of rank(pos[i]) in one merge without branches to mispredict.
+template <typename K, bool upto>
+uint64_t sum_of_ranks(const K* pos, int64_t n_pos, const K* neg, int64_t n_neg) {
+  if (n_pos == 0) return 0;
+  uint64_t total = 0;
+  int64_t i = 0, j = rank(neg, n_neg, pos[0], upto);
+  while (i < n_pos && j < n_neg) {
+    const bool below = upto ? neg[j] <= pos[i] : neg[j] < pos[i];
+    total += below ? 0 : j;
+    j += below;
+    i += !below;
+  }
+  return total + uint64_t(n_pos - i) * n_neg;
+}
+
+template <typename K>
+uint64_t count_sorted(const K* pos, int64_t n_pos, const K* neg, int64_t n_neg, int threads) {
+  const int blocks = n_pos + n_neg < (1 << 15) ? 1 : team(threads);
+  uint64_t total = 0;
+#pragma omp parallel for num_threads(blocks) if (blocks > 1) reduction(+ : total) schedule(static, 1)
+  for (int t = 0; t < 2 * blocks; ++t) {
+    const int64_t begin = n_pos * (t / 2) / blocks, size = n_pos * (t / 2 + 1) / blocks - begin;
+    total += t % 2 ? sum_of_ranks<K, true>(pos + begin, size, neg, n_neg)
+                   : sum_of_ranks<K, false>(pos + begin, size, neg, n_neg);
+  }
+  return total;
+}
+
+template <typename T, typename View>
+double auc_of(const Task<T, View>& task, int threads) {
+  using K = Key<T>;
+  int64_t n_pos = 0, n_real = 0;
+  bool nan = false;
+#pragma omp parallel for simd num_threads(team(threads)) if (task.n > 1 << 15 && threads > 1) reduction(+ : n_pos, n_real) reduction(| : nan)
+  for (int64_t i = 0; i < task.n; ++i) {
+    const bool real = task.real(i);
+    const T s = task.scores[task.begin + i];
+    n_real += real;
+    n_pos += real & task.anomaly(i);
+    nan |= real & (s != s);
+  }
+  const int64_t n_neg = n_real - n_pos;
+  if (nan || n_pos == 0 || n_neg == 0) return __builtin_nan("");
+  const bool all_pairs = n_pos <= kPairsPerScore * n_real / n_neg;
+  K* keys = new K[(all_pairs ? 1 : 2) * n_real];
+  K *pos = keys, *neg = keys + n_pos;
+  const ClassSource<T, View> anomalies{task, true}, normals{task, false};
+  uint64_t total;
+  if (all_pairs) {
+    K *p = pos, *n = neg;
+    anomalies.visit(0, task.n, [&](K key) { *p++ = key; });
+    normals.visit(0, task.n, [&](K key) { *n++ = key; });
+    total = count_all(pos, n_pos, neg, n_neg);
+  } else {
+    int64_t count;
+    pos = radix_sort(anomalies, task.n, 8 * sizeof(K), pos, keys + n_real, &count, threads);
+    neg = radix_sort(normals, task.n, 8 * sizeof(K), neg, keys + n_real + n_pos, &count, threads);
+    total = count_sorted(pos, n_pos, neg, n_neg, threads);
+  }
+  delete[] keys;
+  return double(total) / 2 / (double(n_pos) * double(n_neg));
+}
+
+template <typename T, typename View>
+int64_t run(const T* scores, View y, const bool* mask, double* auc, int64_t batch, int64_t n, int threads) {
+  if (batch == 1) {
+    auc[0] = auc_of(Task<T, View>{scores, y, mask, 0, n}, threads);
+  } else {
+#pragma omp parallel for num_threads(team(threads)) if (batch * n > 1 << 12) schedule(dynamic)
+    for (int64_t b = 0; b < batch; ++b) auc[b] = auc_of(Task<T, View>{scores, y, mask, b * n, n}, 1);
+  }
+  bool odd = false;
+#pragma omp parallel for simd num_threads(team(threads)) if (batch * n > 1 << 15) reduction(| : odd)
+  for (int64_t i = 0; i < batch * n; ++i) odd |= y.odd(i);
+  if (odd)
+    for (int64_t i = 0; i < batch * n; ++i)
+      if (y.odd(i) && (mask == nullptr || mask[i])) return i;
+  return -1;
+}
+
+}  // namespace
+
+template <typename T>
+int64_t roc_auc(const T* scores, Labels y, const bool* mask, double* auc, int64_t batch, int64_t n, int threads) {
+  return with_labels(y, [&](auto view) { return run(scores, view, mask, auc, batch, n, threads); });
+}
+
+template int64_t roc_auc(const float*, Labels, const bool*, double*, int64_t, int64_t, int);
+template int64_t roc_auc(const double*, Labels, const bool*, double*, int64_t, int64_t, int);
+
+}  // namespace heterad::HETERAD_ISA

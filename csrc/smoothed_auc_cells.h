@@ -1,0 +1,270 @@
+#pragma once
+// The pair sum in near-linear time. Scores are sorted into cells one temperature wide. Between cells at most `near` apart
+// the sigmoid is a short Chebyshev series in both scores, so a cell enters by its Chebyshev moments; beyond that
+// sigmoid(x) = e^x - e^2x + e^3x - ... separates, so all the far cells enter by three running sums a side.
+#include <cmath>
+
+#include "radix_sort.h"
+#include "smoothed_auc.h"
+
+namespace heterad::HETERAD_ISA {
+namespace {
+
+constexpr int kTerms = 3;  // of the far series: the next is below (kTerms + 1) exp(-kTerms * near)
+
+template <typename T>
+struct Precision {  // 8 nodes: 1e-9, far 6e-8; beyond `reach` even a slope is below the smallest number
+  static constexpr int nodes = 8, near = 6, reach = 200;
+};
+template <>
+struct Precision<double> {
+  static constexpr int nodes = 16, near = 12, reach = 745;
+};
+
+// kernel[D + near][b][a]: coefficient of T_a(u) T_b(v) in f(D + (u - v) / 2), for f the sigmoid and its slope.
+template <typename T>
+struct Tables {
+  static constexpr int N = Precision<T>::nodes, G = Precision<T>::near, R = Precision<T>::reach;
+  double value[2 * G + 1][N][N], slope[2 * G + 1][N][N];
+  double up[kTerms][N];  // of exp(k u / 2); exp(-k u / 2) has the signs of odd terms turned
+  double decay[R + 1];   // exp(-d)
+
+  Tables() {
+    double x[N], t[N][N];  // t[a][i] = T_a(x_i) times the weight of the transform
+    for (int i = 0; i < N; ++i) x[i] = std::cos(M_PI * (i + 0.5) / N);
+    for (int a = 0; a < N; ++a)
+      for (int i = 0; i < N; ++i) t[a][i] = std::cos(a * M_PI * (i + 0.5) / N) * (a == 0 ? 1.0 : 2.0) / N;
+    for (int d = -G; d <= G; ++d) {
+      double f[N][N], g[N][N];
+      for (int i = 0; i < N; ++i)
+        for (int j = 0; j < N; ++j) {
+          const double s = d + (x[i] - x[j]) / 2, z = std::exp(-std::abs(s));
+          f[i][j] = (s < 0 ? z : 1) / (1 + z);
+          g[i][j] = z / ((1 + z) * (1 + z));
+        }
+      transform(t, f, value[d + G]);
+      transform(t, g, slope[d + G]);
+    }
+    for (int k = 0; k < kTerms; ++k)
+      for (int a = 0; a < N; ++a) {
+        up[k][a] = 0;
+        for (int i = 0; i < N; ++i) up[k][a] += t[a][i] * std::exp((k + 1) * x[i] / 2);
+      }
+    for (int d = 0; d <= R; ++d) decay[d] = std::exp(-double(d));
+  }
+
+  static void transform(const double (&t)[N][N], const double (&f)[N][N], double (&out)[N][N]) {
+    double half[N][N] = {};
+    for (int a = 0; a < N; ++a)
+      for (int i = 0; i < N; ++i)
+        for (int j = 0; j < N; ++j) half[a][j] += t[a][i] * f[i][j];
+    for (int b = 0; b < N; ++b)
+      for (int a = 0; a < N; ++a) {
+        out[b][a] = 0;
+        for (int j = 0; j < N; ++j) out[b][a] += t[b][j] * half[a][j];
+      }
+  }
+};
+
+// A score's cell and its place among pos followed by neg. `Near` where cells and places fit in 32 bits.
+struct Near {
+  uint32_t key, place;
+};
+struct Wide {
+  uint64_t key, place;
+};
+inline uint32_t key_of(Near item) { return item.key; }
+inline uint64_t key_of(Wide item) { return item.key; }
+
+template <typename T, typename Item>
+struct Grid {
+  Scores<T> pos, neg;
+  double width, inverse, origin;  // of a cell, in scores; the lowest cell
+
+  double cell(Item item) const {
+    if constexpr (sizeof(Item) == sizeof(Near)) return origin + item.key;
+    else return from_ordered_bits(item.key);
+  }
+  bool anomaly(Item item) const { return int64_t(item.place) < pos.n; }
+  T score(Item item) const { return anomaly(item) ? pos.x[item.place] : neg.x[item.place - pos.n]; }
+  T& grad(Item item) const { return anomaly(item) ? pos.grad[item.place] : neg.grad[item.place - pos.n]; }
+
+  static double scaled(double x, double inverse) {
+    const double y = x * inverse;
+    return y > 1e300 ? 1e300 : y < -1e300 ? -1e300 : y;
+  }
+  Item item(T x, int64_t place) const {
+    const double y = scaled(x, inverse);
+    if constexpr (sizeof(Item) == sizeof(Near)) return {uint32_t(int64_t(y - origin)), uint32_t(place)};
+    else return {ordered_bits(std::floor(y)), uint64_t(place)};
+  }
+
+  // The finite, real scores at [begin, end) of pos followed by neg: a source of radix_sort.
+  template <typename Emit>
+  void visit(int64_t begin, int64_t end, Emit emit) const {
+    side(pos, begin, end < pos.n ? end : pos.n, 0, emit);
+    side(neg, begin < pos.n ? 0 : begin - pos.n, end - pos.n, pos.n, emit);
+  }
+  template <typename Emit>
+  void side(const Scores<T>& s, int64_t begin, int64_t end, int64_t offset, Emit emit) const {
+    for (int64_t i = begin; i < end; ++i)
+      if ((s.mask == nullptr || s.mask[i]) && std::abs(s.x[i]) < T(INFINITY)) emit(item(s.x[i], offset + i));
+  }
+};
+
+template <typename T>
+struct Cell {
+  static constexpr int N = Precision<T>::nodes;
+  double index;
+  int64_t begin, end;        // of its items
+  double moment[2][N];       // of the normals, of the anomalies
+  double far[2][2][kTerms];  // [class summed][left, right]: sums of exp(-k distance) to this cell's centre
+  double coef[2][N];         // of the slopes' sum over the normals (for an anomaly here), and over the anomalies
+  double value;
+};
+
+constexpr int64_t kBatch = 128;    // items read at a time
+constexpr int64_t kPiece = 4096;   // items of one cell handled by one thread at a time
+constexpr int64_t kChunk = 2048;   // cells held at a time: memory does not grow with their number
+
+struct Piece {
+  int64_t begin, end, cell;
+};
+
+// The local coordinates in [-1, 1] of some items of one cell.
+template <typename T, typename Item>
+void local_coordinates(const Grid<T, Item>& grid, double index, const Item* items, int64_t n, T* u) {
+  for (int64_t i = 0; i < n; ++i) {
+    const double v = (grid.score(items[i]) - index * grid.width) * grid.inverse * 2 - 1;
+    u[i] = T(v < -1 ? -1 : v > 1 ? 1 : v);
+  }
+}
+
+template <typename T, typename Item>
+void moments(const Grid<T, Item>& grid, double index, const Item* items, int64_t n, double (*moment)[Cell<T>::N]) {
+  T u[kBatch], weight[2][kBatch], t[kBatch], before[kBatch];
+  for (int64_t done = 0; done < n; done += kBatch) {
+    const int64_t m = n - done < kBatch ? n - done : kBatch;
+    local_coordinates(grid, index, items + done, m, u);
+    for (int64_t i = 0; i < m; ++i) {
+      weight[1][i] = T(grid.anomaly(items[done + i]));
+      weight[0][i] = 1 - weight[1][i];
+      t[i] = 1;
+      before[i] = u[i];  // T_-1 = T_1
+    }
+    for (int a = 0; a < Cell<T>::N; ++a) {
+      T normal = 0, anomaly = 0;
+#pragma omp simd reduction(+ : normal, anomaly)
+      for (int64_t i = 0; i < m; ++i) {
+        normal += weight[0][i] * t[i];
+        anomaly += weight[1][i] * t[i];
+        const T next = 2 * u[i] * t[i] - before[i];
+        before[i] = t[i];
+        t[i] = next;
+      }
+      moment[0][a] += normal;
+      moment[1][a] += anomaly;
+    }
+  }
+}
+
+// Clenshaw's rule: each item's slope is a Chebyshev series in its local coordinate.
+template <typename T, typename Item>
+void scatter_slopes(const Grid<T, Item>& grid, const Cell<T>& cell, const Item* items, int64_t n, double scale) {
+  constexpr int N = Cell<T>::N;
+  T u[kBatch], b1[kBatch], b2[kBatch], coef[2][N];
+  bool anomaly[kBatch];
+  for (int a = 0; a < N; ++a) {
+    coef[1][a] = T(scale * cell.coef[0][a]);
+    coef[0][a] = T(-scale * cell.coef[1][a]);
+  }
+  for (int64_t done = 0; done < n; done += kBatch) {
+    const int64_t m = n - done < kBatch ? n - done : kBatch;
+    local_coordinates(grid, cell.index, items + done, m, u);
+    for (int64_t i = 0; i < m; ++i) {
+      anomaly[i] = grid.anomaly(items[done + i]);
+      b1[i] = b2[i] = 0;
+    }
+    for (int a = N - 1; a > 0; --a)
+#pragma omp simd
+      for (int64_t i = 0; i < m; ++i) {
+        const T b0 = (anomaly[i] ? coef[1][a] : coef[0][a]) + 2 * u[i] * b1[i] - b2[i];
+        b2[i] = b1[i];
+        b1[i] = b0;
+      }
+    for (int64_t i = 0; i < m; ++i)
+      grid.grad(items[done + i]) = coef[anomaly[i]][0] + u[i] * b1[i] - b2[i];
+  }
+}
+
+// out += matrix^T m
+template <int N>
+void add_product(const double (&matrix)[N][N], const double (&m)[N], double (&out)[N]) {
+  for (int b = 0; b < N; ++b)
+#pragma GCC unroll 16
+    for (int a = 0; a < N; ++a) out[a] += matrix[b][a] * m[b];
+}
+
+// The running sums of the far cells, from the left (step 1) or from the right (step -1).
+template <typename T>
+void sweep_far(const Tables<T>& tables, Cell<T>* cells, int64_t count, int step) {
+  constexpr int N = Cell<T>::N;
+  double sum[2][kTerms] = {}, at = 0;
+  const auto shrink = [&](double distance, double (&factor)[kTerms]) {
+    const double q = distance > Tables<T>::R ? 0 : tables.decay[int(distance)];
+    factor[0] = q;
+    for (int k = 1; k < kTerms; ++k) factor[k] = factor[k - 1] * q;
+  };
+  double factor[kTerms];
+  int64_t source = step > 0 ? 0 : count - 1;
+  for (int64_t done = 0, c = source; done < count; ++done, c += step) {
+    for (; std::abs(cells[c].index - cells[source].index) > Tables<T>::G; source += step) {
+      const Cell<T>& from = cells[source];
+      shrink(std::abs(from.index - at), factor);
+      at = from.index;
+      for (int side = 0; side < 2; ++side)
+        for (int k = 0; k < kTerms; ++k) {
+          double moment = 0;
+          for (int a = 0; a < N; ++a) moment += (a % 2 && step < 0 ? -1 : 1) * tables.up[k][a] * from.moment[side][a];
+          sum[side][k] = sum[side][k] * factor[k] + moment;
+        }
+    }
+    shrink(std::abs(cells[c].index - at), factor);
+    for (int side = 0; side < 2; ++side)
+      for (int k = 0; k < kTerms; ++k) cells[c].far[side][step < 0][k] = sum[side][k] * factor[k];
+  }
+}
+
+// The cell's share of the value (its anomalies against all normals) and its slopes' coefficients. `normals` are counted
+// in all cells on the left of this one; the cells [low, high) are near.
+template <typename T>
+void combine(const Tables<T>& tables, Cell<T>& cell, const Cell<T>* low, const Cell<T>* high, double normals) {
+  constexpr int N = Cell<T>::N;
+  double series[N] = {};
+  for (int s = 0; s < 2; ++s)
+    for (int a = 0; a < N; ++a) cell.coef[s][a] = 0;
+  for (const Cell<T>* c = low; c < high; ++c) {
+    const int d = int(cell.index - c->index) + Tables<T>::G;
+    if (d > Tables<T>::G) normals -= c->moment[0][0];
+    if (cell.moment[1][0] > 0 && c->moment[0][0] > 0) {
+      add_product(tables.value[d], c->moment[0], series);
+      add_product(tables.slope[d], c->moment[0], cell.coef[0]);
+    }
+    if (cell.moment[0][0] > 0 && c->moment[1][0] > 0) add_product(tables.slope[d], c->moment[1], cell.coef[1]);
+  }
+  for (int k = 0; k < kTerms; ++k) {
+    const double sign = k % 2 ? -1 : 1;
+    for (int a = 0; a < N; ++a) {
+      const double right = tables.up[k][a], left = a % 2 ? -right : right;
+      series[a] += sign * (right * cell.far[0][1][k] - left * cell.far[0][0][k]);
+      for (int s = 0; s < 2; ++s)
+        cell.coef[s][a] += sign * (k + 1) * (right * cell.far[s][1][k] + left * cell.far[s][0][k]);
+    }
+  }
+  series[0] += normals;
+  cell.value = 0;
+  for (int a = 0; a < N; ++a) cell.value += cell.moment[1][a] * series[a];
+}
+
+}  // namespace
+}  // namespace heterad::HETERAD_ISA

@@ -1,0 +1,92 @@
+#pragma once
+// The pair sum by brute force, with one exponential per score and one reciprocal per pair:
+// z = exp(p) exp(-n), sigmoid = z / (1 + z), slope = z / (1 + z)^2. The caller centres the scores so that z is finite.
+#include "simd.h"
+
+namespace heterad::HETERAD_ISA {
+namespace {
+
+constexpr int64_t kRows = 32;        // rows of a block: a column's sum over it stays in T
+constexpr int64_t kColumns = 4096;   // columns of a block: a row's sum over it stays in T
+template <typename T>
+constexpr int64_t kColumnTile = 4 * Simd<T>::width;
+
+// exp(x) for |x| < 700 to the last bits; x holds whole vectors
+inline void exp_in_place(double* x, int64_t n) {
+  using V = Simd<double>::vec;
+  typedef int64_t I __attribute__((vector_size(kBytes)));
+  constexpr double kLog2e = 1.4426950408889634, kLn2High = 0x1.62e42fefa38p-1, kLn2Low = 0x1.ef35793c7673p-45;
+  constexpr double kShift = 0x1.8p52;  // adding it rounds to an integer, which lands in the lowest bits
+  constexpr double kTaylor[] = {1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800, 1.0 / 362880, 1.0 / 40320, 1.0 / 5040,
+                                1.0 / 720,       1.0 / 120,      1.0 / 24,      1.0 / 6,      1.0 / 2,     1.0};
+  for (int64_t i = 0; i < n; i += Simd<double>::width) {
+    const V v = load(x + i), t = v * kLog2e + kShift, k = t - kShift, r = (v - k * kLn2High) - k * kLn2Low;
+    V p = r / 6227020800.0;
+#pragma GCC unroll 12
+    for (double c : kTaylor) p = (p + c) * r;
+    p += 1.0;
+    store(x + i, (V)((I)p + ((I)t << 52)));
+  }
+}
+
+template <typename T>
+double sum_of(typename Simd<T>::vec v) {
+  double s = 0;
+  for (int l = 0; l < Simd<T>::width; ++l) s += double(v[l]);
+  return s;
+}
+
+// One block of rows and columns: adds the slopes' sums to `row` and `col`, returns the sum of the sigmoids.
+template <typename T, bool grad>
+double pair_block(const T* a, int64_t rows, const T* b, int64_t cols, double* row, double* col) {
+  using V = typename Simd<T>::vec;
+  constexpr int64_t W = Simd<T>::width, C = kColumnTile<T> / W;
+  V rows_sum[kRows];
+  for (int64_t i = 0; i < rows; ++i) rows_sum[i] = V{};
+  double total = 0;
+  for (int64_t j = 0; j < cols; j += C * W) {
+    V right[C], down[C];
+#pragma GCC unroll 4
+    for (int64_t v = 0; v < C; ++v) right[v] = load(b + j + v * W), down[v] = V{};
+    V sigmoids{};
+    for (int64_t i = 0; i < rows; ++i) {
+      V across = rows_sum[i];
+#pragma GCC unroll 4
+      for (int64_t v = 0; v < C; ++v) {
+        const V z = a[i] * right[v], r = T(1) / (T(1) + z), s = z * r;
+        sigmoids += s;
+        if constexpr (grad) {
+          down[v] += s * r;
+          across += s * r;
+        }
+      }
+      rows_sum[i] = across;
+    }
+    total += sum_of<T>(sigmoids);
+    if constexpr (grad)
+      for (int64_t v = 0; v < C; ++v)
+        for (int64_t l = 0; l < W; ++l) col[j + v * W + l] += double(down[v][l]);
+  }
+  if constexpr (grad)
+    for (int64_t i = 0; i < rows; ++i) row[i] += sum_of<T>(rows_sum[i]);
+  return total;
+}
+
+// a [rows], b [cols]: the exponentials, zero where a score is not to count; cols fills whole tiles. `row` and `col` start
+// at zero; null: the value only.
+template <typename T>
+double pair_sums(const T* a, int64_t rows, const T* b, int64_t cols, double* row, double* col) {
+  double total = 0;
+  for (int64_t j = 0; j < cols; j += kColumns) {
+    const int64_t width = cols - j < kColumns ? cols - j : kColumns;
+    for (int64_t i = 0; i < rows; i += kRows) {
+      const int64_t height = rows - i < kRows ? rows - i : kRows;
+      total += row ? pair_block<T, true>(a + i, height, b + j, width, row + i, col + j)
+                   : pair_block<T, false>(a + i, height, b + j, width, nullptr, nullptr);
+    }
+  }
+  return total;
+}
+
+}  // namespace
+}  // namespace heterad::HETERAD_ISA
