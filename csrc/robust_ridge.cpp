@@ -158,6 +158,7 @@ struct Backward {
     gather(x + at, d, t.rows, t.n, first, cols, own.x, C);
     gather(a0 + at, d, t.rows, t.n, first, cols, own.a, C);
     gather(a0 + at, d, t.rows, t.n, first, 0, own.y, C);
+    fill(own.p, count, T(0));  // the columns past d stay 0: they would enter the sum for lam
     for (int64_t i = 0; i < n_iter; ++i) {
       add(count, own.x, own.a + i * step, own.y);
       t.project(own.y, cols, own.v, own.p);
