@@ -1,0 +1,84 @@
+"""Scaling pictures: time against size, log-log, the floor as a line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from results import Entry, Run
+
+# Okabe and Ito's colours, told apart by the colour-blind; markers say the same again
+STYLES = [
+    ("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"),
+    ("#E69F00", "v"), ("#56B4E9", "P"), ("#000000", "X"),
+]  # fmt: skip
+SIZES = {
+    "robust_ridge": "tasks of 50 x 256 in one call",
+    "smoothed_auc": "scores (half of them anomalies')",
+    "deviation_loss": "scores",
+    "roc_auc": "scores",
+}
+
+
+def draw(run: Run, folder: Path) -> list[Path]:
+    """One picture an op that was measured at two sizes or more; returns their paths."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for device in sorted({e.device for e in run.entries.values()}):
+        for op, name in SIZES.items():
+            lines = series(run, op, device)
+            if len(lines.get("heterad", [])) < 2:
+                continue
+            figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+            colours = iter(STYLES[1:])
+            ends = []
+            for provider, points in lines.items():
+                x, y = zip(*points, strict=True)
+                if provider == "floor":
+                    axes.plot(x, y, color="0.4", linestyle="--", linewidth=1.5)
+                    colour = "0.3"
+                else:
+                    colour, marker = STYLES[0] if provider == "heterad" else next(colours)
+                    width = 2.5 if provider == "heterad" else 1.5
+                    axes.plot(x, y, color=colour, marker=marker, linewidth=width, markersize=6)
+                ends.append((x[-1], y[-1], provider, colour))
+            axes.set(xscale="log", yscale="log", xlabel=name, ylabel="seconds a call")
+            axes.set_title(f"{op}: {'value' if op == 'roc_auc' else 'value and gradients'}, float32, {device}")
+            axes.grid(True, which="major", color="0.9")
+            axes.spines[["top", "right"]].set_visible(False)
+            label(axes, ends)
+            path = folder / f"{op}-{device}.png"
+            figure.savefig(path, dpi=150)
+            plt.close(figure)
+            written.append(path)
+    return written
+
+
+def series(run: Run, op: str, device: str) -> dict[str, list[tuple[float, float]]]:
+    """Points (size, seconds) of every provider with two or more, heterad first."""
+    found: dict[str, list[tuple[float, float]]] = {"heterad": []}
+    entries: list[Entry] = [e for e in run.entries.values() if (e.op, e.device) == (op, device) and not e.smoke]
+    for e in entries:
+        if e.point is not None and e.seconds is not None:
+            found.setdefault(e.provider, []).append((e.point, e.seconds))
+    return {p: sorted(points) for p, points in found.items() if len(points) >= 2}
+
+
+def label(axes, ends: list[tuple[float, float, str, str]]) -> None:
+    """Names at the ends of the lines, those that end together pushed apart."""
+    import math
+
+    right = max(x for x, *_ in ends)
+    low, high = (math.log10(v) for v in axes.get_ylim())
+    gap, last = 0.05 * (high - low), -math.inf
+    for x, y, provider, colour in sorted(ends, key=lambda e: (e[0] < right, e[1])):
+        height = math.log10(y)
+        if x == right:
+            height = max(height, last + gap)
+            last = height
+        axes.annotate(provider, (x, 10**height), xytext=(7, 0), textcoords="offset points", color=colour, va="center")
+    axes.set_xlim(right=right * 10 ** (0.16 * (math.log10(right) - math.log10(axes.get_xlim()[0]))))

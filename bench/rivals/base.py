@@ -1,0 +1,79 @@
+"""What all rivals share: calls that take gradients, peers that may be absent."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Call = Callable[[], Any]  # no arguments; returns the outputs and the gradients, as a flat sequence
+
+
+class Absent(Exception):
+    """A provider cannot run here; the message says which and why."""
+
+
+def peer(module: str) -> Any:
+    """Import an optional library, or say which one is missing."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise Absent(f"{module.split('.')[0]} is not installed ({error})") from error
+
+
+def forward_backward(
+    function: Callable[..., Any], leaves: Sequence[Tensor], cotangents: Sequence[Tensor] | None = None
+) -> Call:
+    """A call of `function(*leaves)` that returns its outputs and the gradient of every leaf.
+
+    Without cotangents the outputs are differentiated as their sum.
+    """
+
+    def call() -> list[Tensor]:
+        outputs = function(*leaves)
+        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        seeds = cotangents or [torch.ones_like(o) for o in outputs]
+        return [*outputs, *torch.autograd.grad(outputs, leaves, seeds)]
+
+    return call
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """torch.compile of a function; smoke runs trace it and leave out the minute of code generation."""
+    quick = os.environ.get("HETERAD_BENCH_SMOKE") == "1"
+    torch._dynamo.config.recompile_limit = 64
+    return torch.compile(function, fullgraph=True, dynamic=False, backend="aot_eager" if quick else "inductor")
+
+
+def jax_on_the_same_threads() -> Any:
+    """jax with as many threads as torch has: its pool counts the cores that it may use when it first looks."""
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    jax = peer("jax")
+    if hasattr(os, "sched_setaffinity"):
+        before = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, sorted(before)[: torch.get_num_threads()])
+        try:
+            jax.devices("cpu")
+        finally:
+            os.sched_setaffinity(0, before)
+    jax.config.update("jax_default_matmul_precision", "float32")
+    return jax
+
+
+def to_jax(jax: Any, tensor: Tensor) -> Any:
+    """The same numbers on the same device."""
+    array = jax.numpy.asarray(tensor.detach().cpu().numpy())
+    return jax.device_put(array, jax.devices("gpu" if tensor.is_cuda else "cpu")[0])
+
+
+def as_tensor(value: Any) -> Tensor:
+    """A provider's number, array or tensor, for comparison."""
+    if isinstance(value, Tensor):
+        return value.detach()
+    import numpy as np
+
+    return torch.from_numpy(np.array(value))
