@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from heterad.data.augment import Normals, pseudo_anomalies
-
-NORMAL, SEEN, PSEUDO = 0, 1, 2
+from heterad.nn.scorer import NORMAL, PSEUDO, SEEN
 
 
 class Batch(NamedTuple):
@@ -71,7 +70,8 @@ class Mixture:
         self._anomaly = _Padded(anomaly, x.device) if n_seen else None
         self._n_seen = n_seen
         counts = torch.tensor([self._n_normal, n_seen, self._n_pseudo])
-        self._kind = torch.arange(3).repeat_interleave(counts).expand(len(normal), -1).to(x.device)
+        kinds_in_order = torch.tensor([NORMAL, SEEN, PSEUDO])
+        self._kind = kinds_in_order.repeat_interleave(counts).expand(len(normal), -1).to(x.device)
         places: dict[str, list[int]] = {}
         for t, kinds in enumerate(pseudo_kinds):
             for j in range(self._n_pseudo):

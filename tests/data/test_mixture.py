@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from heterad.data.augment import KINDS, describe
-from heterad.data.mixture import NORMAL, PSEUDO, SEEN, Mixture
+from heterad.data.mixture import Mixture
+from heterad.nn.scorer import NORMAL, PSEUDO, SEEN
 
 X = torch.arange(40.0)[:, None].expand(-1, 6) + torch.linspace(0, 0.5, 6)
 NORMALS = describe(X[:30], torch.zeros(30, dtype=torch.long))
