@@ -1,11 +1,10 @@
-"""The table of what is measured; `build.py` and `build_training.py` say how, `targets.py` what is to be reached."""
+"""The table of what is measured; `rows_ops.py` and `rows_training.py` say how, `targets.py` what is to be reached."""
 
 from __future__ import annotations
 
-from build_training import adaptation_row, step_row, throughput_row
 from row import Row
-
-from build import auc_row, deviation_row, ridge_row, roc_row, solve_row, threshold_row
+from rows_ops import auc_row, deviation_row, ridge_row, roc_row, solve_row, threshold_row
+from rows_training import adaptation_row, step_row, throughput_row
 
 RIDGE_SHAPES = ((50, 256), (10, 784), (30, 617), (250, 115))
 GPU_SHAPES = ((50, 256), (10, 784), (250, 115))

@@ -1,0 +1,137 @@
+#!/usr/bin/env bash
+# Builds, checks and times everything on a machine with an NVIDIA GPU, in one go and under ten minutes, without network
+# and without installing anything; writes bench/results/<device>.json.
+#
+#   bench/gpu.sh          PYTHON=python3 and HETERAD_CUDA_ARCHS=90 may be set
+#   bench/gpu.sh --dry    the same steps on the CPU: smoke rows, interpreted kernels, results thrown away
+#
+# Every step runs even where one before it failed; the last lines say how each ended. Exit status 1 where one failed.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 2
+root=$PWD
+python=${PYTHON:-python3}
+export HETERAD_CUDA_ARCHS=${HETERAD_CUDA_ARCHS:-90}
+export HETERAD_COMMIT=${HETERAD_COMMIT:-$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)}
+export PYTHONDONTWRITEBYTECODE=1
+dry=0
+[ "${1:-}" = --dry ] && dry=1
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+report=()
+failed=0
+
+has() { "$python" -c "import $1" 2>/dev/null; }
+
+# step NAME SECONDS COMMAND...: run it under a time limit, remember how it ended
+step() {
+  local name=$1 limit=$2 start=$SECONDS status
+  shift 2
+  printf '\n== %s\n' "$name"
+  timeout "$limit" "$@"
+  status=$?
+  case $status in
+    0) report+=("ok       $name ($((SECONDS - start)) s)") ;;
+    124) report+=("TIMEOUT  $name (over $limit s)") failed=1 ;;
+    *) report+=("FAILED   $name (exit $status, $((SECONDS - start)) s)") failed=1 ;;
+  esac
+  return $status
+}
+
+skip() { report+=("skipped  $1: $2"); }
+
+# A package tree of links to the sources and to what was built: nothing is installed, nothing written to the checkout
+stage() {
+  mkdir -p "$work/site/heterad"
+  for entry in heterad/*; do
+    case $entry in *.so) ;; *) ln -s "$root/$entry" "$work/site/$entry" ;; esac
+  done
+  ln -s "$root/kernels" "$work/site/heterad/kernels"
+  find "$work/lib" -name '*.so' -exec ln -s {} "$work/site/heterad/" \; 2>/dev/null
+  export PYTHONPATH=$work/site${PYTHONPATH:+:$PYTHONPATH}
+}
+
+# torch ships pybind11's headers; all that setup.py wants beside them is the name of an extension class
+pybind11_from_torch() {
+  local include
+  include=$("$python" -c 'import os, torch; print(os.path.join(os.path.dirname(torch.__file__), "include"))') || return 1
+  [ -d "$include/pybind11" ] || return 1
+  mkdir -p "$work/shim/pybind11" "$work/headers"
+  ln -s "$include/pybind11" "$work/headers/pybind11"
+  : >"$work/shim/pybind11/__init__.py"
+  cat >"$work/shim/pybind11/setup_helpers.py" <<PY
+from setuptools import Extension
+
+class Pybind11Extension(Extension):
+    def __init__(self, *args, include_dirs=(), **kwargs):
+        super().__init__(*args, include_dirs=[*include_dirs, "$work/headers"], language="c++", **kwargs)
+PY
+  export PYTHONPATH=$work/shim${PYTHONPATH:+:$PYTHONPATH}
+}
+
+"$python" - <<'PY' || exit 2
+import sys
+import torch
+gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no CUDA device"
+print(f"Python {sys.version.split()[0]}, torch {torch.__version__}, {gpu}")
+PY
+cuda=$("$python" -c 'import torch; print(int(torch.cuda.is_available()))')
+if [ "$cuda" = 0 ] && [ "$dry" = 0 ]; then
+  echo "no CUDA device: use --dry for the steps that need none" >&2
+  exit 2
+fi
+command -v nvidia-smi >/dev/null && nvidia-smi --query-gpu=name,driver_version,clocks.sm,clocks.mem --format=csv
+command -v nvcc >/dev/null || echo "nvcc is not in PATH: setup.py looks in CUDA_HOME and /usr/local/cuda too"
+
+has pybind11.setup_helpers || pybind11_from_torch || echo "pybind11 is neither installed nor found in torch/include"
+if has setuptools && has pybind11.setup_helpers; then
+  step "build heterad._C and heterad._cuda (sm_$HETERAD_CUDA_ARCHS)" 240 \
+    "$python" setup.py -q build_ext --build-lib "$work/lib" --build-temp "$work/build"
+else
+  skip "build" "needs setuptools and pybind11 (or torch's copy of its headers)"
+fi
+stage
+if [ "$dry" = 1 ]; then export TRITON_INTERPRET=1; else export TRITON_CACHE_DIR=$work/triton; fi
+step "which back end serves what" 60 "$python" -c 'import heterad; print(heterad.ops.info())'
+step "values and gradients of every back end" 180 "$python" bench/check_gpu.py $([ "$dry" = 1 ] && echo cpu)
+
+if [ "$dry" = 0 ] && command -v compute-sanitizer >/dev/null; then
+  for tool in memcheck racecheck; do
+    step "compute-sanitizer $tool" 100 \
+      compute-sanitizer --tool "$tool" --error-exitcode 9 "$python" bench/check_gpu.py cuda --only-run
+  done
+else
+  skip "compute-sanitizer" "$([ "$dry" = 1 ] && echo 'dry run' || echo 'not found')"
+fi
+
+if has pytest; then
+  bench_flag=()
+  has pytest_benchmark || bench_flag=(-o addopts=--strict-markers)
+  step "tests that need a GPU" 120 "$python" -m pytest -q -p no:cacheprovider "${bench_flag[@]}" -m gpu tests
+  [ "$dry" = 1 ] && [ ${#report[@]} -gt 0 ] && report[-1]="${report[-1]} (without a GPU all are skipped)"
+else
+  skip "tests that need a GPU" "pytest is not installed; the step on values and gradients has checked the ops"
+fi
+
+if has pytest && has pytest_benchmark; then
+  rows=(-m gpu)
+  [ "$dry" = 1 ] && rows=(-k "smoke and (soft_threshold or deviation_loss)")
+  step "times" 400 "$python" -m pytest -q -p no:cacheprovider bench "${rows[@]}" --benchmark-enable \
+    --benchmark-columns=median,rounds --benchmark-json="$work/bench.json"
+  if [ -s "$work/bench.json" ]; then
+    device=$("$python" -c 'import re, torch
+name = torch.cuda.get_device_name() if torch.cuda.is_available() else "dry"
+print(re.sub("[^a-z0-9]+", "-", name.lower()).strip("-"))')
+    result=bench/results/$device.json
+    [ "$dry" = 1 ] && result=$work/dry.json
+    smoke=()
+    [ "$dry" = 1 ] && smoke=(--smoke)
+    step "report, saved as ${result#"$work"/}" 60 \
+      "$python" bench/report.py "$work/bench.json" --save "$result" "${smoke[@]}"
+  fi
+else
+  skip "times" "needs pytest and pytest-benchmark"
+fi
+
+printf '\n== summary (%s s)\n' "$SECONDS"
+printf '%s\n' "${report[@]}"
+exit $failed
