@@ -2,19 +2,7 @@
 #include <cstdint>
 
 #include "isa.h"
-
-namespace heterad {
-
-// One side of every task: scores [batch, n], the mask or null, and where its gradients go or null.
-template <typename T>
-struct Scores {
-  const T* x;
-  const bool* mask;
-  int64_t n;
-  T* grad;
-};
-
-}  // namespace heterad
+#include "scores.h"
 
 // value[b] = mean over the real pairs of sigmoid((pos_i - neg_j) / temperature) and, where asked for, its derivatives by
 // every score. A task without a real pair gives 1/2 and zeros; NaN in a real score, or infinities of the same sign on

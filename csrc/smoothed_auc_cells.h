@@ -10,17 +10,6 @@
 namespace heterad::HETERAD_ISA {
 namespace {
 
-constexpr int kTerms = 3;  // of the far series: the next is below (kTerms + 1) exp(-kTerms * near)
-
-template <typename T>
-struct Precision {  // 8 nodes: 1e-9, far 6e-8; beyond `reach` even a slope is below the smallest number
-  static constexpr int nodes = 8, near = 6, reach = 200;
-};
-template <>
-struct Precision<double> {
-  static constexpr int nodes = 16, near = 12, reach = 745;
-};
-
 // kernel[D + near][b][a]: coefficient of T_a(u) T_b(v) in f(D + (u - v) / 2), for f the sigmoid and its slope.
 template <typename T>
 struct Tables {

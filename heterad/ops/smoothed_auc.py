@@ -68,7 +68,7 @@ def smoothed_auc(
     pos_mask = _checks.mask("pos_mask", pos_mask, tuple(pos.shape), pos)
     neg_mask = _checks.mask("neg_mask", neg_mask, tuple(neg.shape), neg)
     backend = _backend.choose("smoothed_auc", pos.device.type)
-    work = _backend.work_dtype(dtype, backend)
+    work = _backend.work_dtype(dtype, "cpp")  # half precision is converted on every device
     if backend == "reference":
         return reference.smoothed_auc(pos.to(work), neg.to(work), temperature, pos_mask, neg_mask).to(dtype)
     grad = torch.is_grad_enabled() and (pos.requires_grad or neg.requires_grad)
@@ -110,6 +110,26 @@ def _cpp(
     return value, grad_pos, grad_neg
 
 
+def _cuda(
+    pos: Tensor, neg: Tensor, temperature: float, pos_mask: Tensor | None, neg_mask: Tensor | None, grad: bool
+) -> Results:
+    from heterad import _cuda as cuda
+
+    pos, neg = pos.contiguous(), neg.contiguous()
+    masks = [m if m is None else m.contiguous() for m in (pos_mask, neg_mask)]
+    value, grad_pos, grad_neg = _empty(pos, neg, grad)
+    sizes = value.numel(), pos.shape[-1], neg.shape[-1]
+    f64 = pos.dtype == torch.float64
+    with torch.cuda.device(pos.device):
+        workspace = torch.empty(cuda.smoothed_auc_workspace(f64, *sizes), dtype=torch.uint8, device=pos.device)
+        cuda.smoothed_auc(
+            f64, pos.data_ptr(), neg.data_ptr(), *(0 if m is None else m.data_ptr() for m in masks),
+            *sizes, temperature, value.data_ptr(), grad_pos.data_ptr() if grad else 0,
+            grad_neg.data_ptr() if grad else 0, workspace.data_ptr(), torch.cuda.current_stream().cuda_stream,
+        )  # fmt: skip
+    return value, grad_pos, grad_neg
+
+
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Results) -> None:
     ctx.save_for_backward(*output[1:])
     ctx.set_materialize_grads(False)
@@ -134,7 +154,7 @@ _op_bwd = Op(
 _op = Op(
     "smoothed_auc(Tensor pos, Tensor neg, float temperature, Tensor? pos_mask, Tensor? neg_mask, bool grad) "
     "-> (Tensor, Tensor, Tensor)",
-    kernels={"cpp": _cpp},
+    kernels={"cpp": _cpp, "cuda": _cuda},
     fake=_fake,
     save=_save,
     backward=_backward,

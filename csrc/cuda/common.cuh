@@ -1,0 +1,114 @@
+#pragma once
+// Shared by the kernels of smoothed_auc: launching, workspace, what a task holds, and sums in a fixed order.
+#include <cuda_runtime.h>
+
+#include "scores.h"
+
+namespace heterad::cuda {
+
+constexpr int kThreads = 256;
+constexpr int kSums = 64;   // partial sums of the value
+constexpr unsigned kWarp = 0xffffffffu;
+
+template <typename... P, typename... A>
+void launch(cudaStream_t stream, int64_t blocks, void (*kernel)(P...), A... args) {
+  cudaLaunchConfig_t config = {};
+  config.gridDim = dim3(unsigned(blocks));
+  config.blockDim = dim3(kThreads);
+  config.stream = stream;
+  cudaLaunchKernelEx(&config, kernel, P(args)...);
+}
+
+inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+inline int64_t blocks_for(int64_t threads) { return ceil_div(threads, kThreads); }
+
+// Blocks of a kernel that strides over work whose size only the device knows.
+inline int64_t strided_blocks(int64_t threads) {
+  const int64_t blocks = blocks_for(threads);
+  return blocks < 4096 ? blocks : 4096;
+}
+
+__device__ inline int64_t thread_index() { return int64_t(blockIdx.x) * blockDim.x + threadIdx.x; }
+__device__ inline int64_t thread_count() { return int64_t(gridDim.x) * blockDim.x; }
+
+// Hands out pieces of the workspace; from a null base it only measures.
+struct Arena {
+  char* base;
+  std::size_t used = 0;
+
+  template <typename T>
+  T* take(int64_t n) {
+    used = (used + 255) / 256 * 256;
+    T* p = reinterpret_cast<T*>(base + used);
+    used += std::size_t(n) * sizeof(T);
+    return base == nullptr ? nullptr : p;
+  }
+};
+
+// What a task holds, counted in integers, so that the order of the atomics does not matter. [0] normals, [1] anomalies.
+struct Summary {
+  unsigned long long real[2], plus[2], minus[2], nan;
+
+  __device__ unsigned long long finite(int side) const { return real[side] - plus[side] - minus[side]; }
+  __device__ bool undefined() const { return nan || (plus[0] && plus[1]) || (minus[0] && minus[1]); }
+  __device__ double pairs() const { return double(real[0]) * double(real[1]); }
+  __device__ double decided() const {  // pairs that an infinity puts in order
+    return double(plus[1]) * double(real[0]) + double(finite(1)) * double(minus[0]);
+  }
+};
+
+template <typename T>
+__device__ bool is_real(const Scores<T>& s, int64_t i) {
+  return s.mask == nullptr || s.mask[i];
+}
+
+template <typename T>
+__device__ bool is_finite(T x) {
+  return x - x == 0;
+}
+
+template <typename T>
+__global__ void summarise(Scores<T> scores, int side, Summary* summaries, int64_t batch) {
+  for (int64_t i = thread_index(); i < batch * scores.n; i += thread_count()) {
+    if (!is_real(scores, i)) continue;
+    Summary& s = summaries[i / scores.n];
+    const T x = scores.x[i];
+    atomicAdd(&s.real[side], 1ull);
+    if (x != x) atomicAdd(&s.nan, 1ull);
+    else if (!is_finite(x)) atomicAdd(x > 0 ? &s.plus[side] : &s.minus[side], 1ull);
+  }
+}
+
+// The gradient of a real score, from the sum of its slopes.
+template <typename T>
+__device__ T gradient(const Summary& s, int side, double slopes, double inverse) {
+  if (s.undefined()) return T(NAN);
+  return s.pairs() > 0 ? T((side ? slopes : -slopes) * inverse / s.pairs()) : T(0);
+}
+
+// partial[b * kSums + k]: the sum of one of kSums stretches of values[b], of which there are `count` each (or *counted).
+__global__ void sum_stretches(const double* values, int64_t count, const unsigned* counted, double* partial) {
+  __shared__ double sums[kThreads];
+  const int64_t n = counted ? int64_t(*counted) : count;
+  const int64_t task = blockIdx.x / kSums, k = blockIdx.x % kSums;
+  double sum = 0;
+  for (int64_t i = n * k / kSums + threadIdx.x; i < n * (k + 1) / kSums; i += kThreads) sum += values[task * count + i];
+  sums[threadIdx.x] = sum;
+  for (int half = kThreads / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (int(threadIdx.x) < half) sums[threadIdx.x] += sums[threadIdx.x + half];
+  }
+  if (threadIdx.x == 0) partial[blockIdx.x] = sums[0];
+}
+
+template <typename T>
+__global__ void finish(const double* partial, const Summary* summaries, T* value, int64_t batch) {
+  const int64_t b = thread_index();
+  if (b >= batch) return;
+  const Summary& s = summaries[b];
+  double total = s.decided();
+  for (int k = 0; k < kSums; ++k) total += partial[b * kSums + k];
+  value[b] = s.undefined() ? T(NAN) : s.pairs() > 0 ? T(total / s.pairs()) : T(0.5);
+}
+
+}  // namespace heterad::cuda

@@ -1,0 +1,148 @@
+#pragma once
+// Enough of CUDA to run the kernels on a CPU as they are written: the threads of a block are coroutines that hand over at
+// every barrier and shuffle, the blocks follow one another. Device memory is memory.
+#include <cstdint>
+#include <cstring>
+#include <cmath>
+#include <memory>
+#include <vector>
+
+#include <ucontext.h>
+
+#define __global__
+#define __device__
+#define __host__
+#define __shared__ static
+
+using std::isfinite;
+
+struct dim3 {
+  unsigned x, y, z;
+  dim3(unsigned x = 1, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
+};
+typedef struct Stream* cudaStream_t;
+enum cudaError_t { cudaSuccess };
+struct cudaLaunchConfig_t {
+  dim3 gridDim, blockDim;
+  size_t dynamicSmemBytes;
+  cudaStream_t stream;
+};
+
+inline cudaError_t cudaGetLastError() { return cudaSuccess; }
+inline const char* cudaGetErrorString(cudaError_t) { return "success"; }
+inline cudaError_t cudaMemsetAsync(void* p, int value, size_t n, cudaStream_t) {
+  std::memset(p, value, n);
+  return cudaSuccess;
+}
+
+inline dim3 threadIdx, blockIdx, blockDim, gridDim;
+
+namespace emulated {
+
+struct Thread {
+  ucontext_t context;
+  std::unique_ptr<char[]> stack;
+  bool done = false;
+};
+struct Barrier {
+  int size = 0, count = 0, generation = 0;
+};
+
+inline std::vector<Thread> threads;
+inline std::vector<Barrier> warps;
+inline std::vector<unsigned long long> slots;
+inline Barrier block;
+inline ucontext_t scheduler;
+inline void (*body)(void*);
+inline void* argument;
+
+inline void hand_over() { swapcontext(&threads[threadIdx.x].context, &scheduler); }
+
+inline void wait(Barrier& b) {
+  const int generation = b.generation;
+  if (++b.count == b.size) {
+    b.count = 0;
+    ++b.generation;
+  }
+  while (b.generation == generation) hand_over();
+}
+
+inline void enter() {
+  body(argument);
+  threads[threadIdx.x].done = true;
+}
+
+inline void run(dim3 grid, dim3 shape, void (*kernel)(void*), void* arguments) {
+  constexpr size_t kStack = 1 << 16;
+  body = kernel, argument = arguments, gridDim = grid, blockDim = shape;
+  for (unsigned b = 0; b < grid.x; ++b) {
+    blockIdx = dim3(b);
+    threads = std::vector<Thread>(shape.x);
+    block = {int(shape.x), 0, 0};
+    warps.assign((shape.x + 31) / 32, {32, 0, 0});
+    slots.assign(shape.x, 0);
+    for (Thread& t : threads) {
+      t.stack.reset(new char[kStack]);
+      getcontext(&t.context);
+      t.context.uc_stack.ss_sp = t.stack.get();
+      t.context.uc_stack.ss_size = kStack;
+      t.context.uc_link = &scheduler;
+      makecontext(&t.context, enter, 0);
+    }
+    for (bool any = true; any;) {
+      any = false;
+      for (unsigned i = 0; i < shape.x; ++i)
+        if (!threads[i].done) {
+          any = true;
+          threadIdx = dim3(i, 0, 0);
+          swapcontext(&scheduler, &threads[i].context);
+        }
+    }
+  }
+}
+
+template <typename T>
+T shuffle(T value, int lane) {
+  Barrier& warp = warps[threadIdx.x / 32];
+  static_assert(sizeof(T) <= sizeof(slots[0]), "shuffled in one slot");
+  std::memcpy(&slots[threadIdx.x], &value, sizeof(T));
+  wait(warp);
+  std::memcpy(&value, &slots[threadIdx.x / 32 * 32 + lane], sizeof(T));
+  wait(warp);
+  return value;
+}
+
+}  // namespace emulated
+
+inline void __syncthreads() { emulated::wait(emulated::block); }
+template <typename T>
+T __shfl_sync(unsigned, T value, int lane) {
+  return emulated::shuffle(value, lane);
+}
+template <typename T>
+T __shfl_xor_sync(unsigned, T value, int mask) {
+  return emulated::shuffle(value, int(threadIdx.x % 32) ^ mask);
+}
+inline unsigned long long atomicAdd(unsigned long long* p, unsigned long long v) {
+  *p += v;
+  return *p - v;
+}
+
+inline float __fdividef(float a, float b) { return a / b; }
+template <typename To, typename From>
+To bits_of(From x) {
+  To y;
+  std::memcpy(&y, &x, sizeof(y));
+  return y;
+}
+inline unsigned __float_as_uint(float x) { return bits_of<unsigned>(x); }
+inline float __uint_as_float(unsigned x) { return bits_of<float>(x); }
+inline long long __double_as_longlong(double x) { return bits_of<long long>(x); }
+inline double __longlong_as_double(long long x) { return bits_of<double>(x); }
+
+template <typename... P, typename... A>
+cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(P...), A... args) {
+  auto call = [&] { kernel(P(args)...); };
+  emulated::run(config->gridDim, config->blockDim, [](void* f) { (*static_cast<decltype(call)*>(f))(); }, &call);
+  return cudaSuccess;
+}

@@ -1,0 +1,54 @@
+"""The CUDA sources compile without a warning where there is a compiler; on a GPU they give the CPU's results.
+
+The build compiles for every architecture; one shows the warnings.
+"""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+
+import heterad
+from heterad.testing import assert_accurate, sample_inputs
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_compiles_without_a_warning(tmp_path):
+    nvcc = shutil.which("nvcc")
+    if nvcc is None:
+        return
+    command = [nvcc, "-std=c++17", "-Xcompiler", "-Wall,-Wextra", "-arch=sm_90", "-I", ROOT / "csrc", "-cubin"]
+    done = subprocess.run(
+        [*command, ROOT / "csrc/cuda/smoothed_auc.cu", "-o", tmp_path / "out.cubin"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "warning" not in done.stderr
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_on_a_gpu(dtype):
+    samples = sample_inputs("smoothed_auc", dtype, "cuda")
+    for sample in samples:
+        with heterad.ops.backend("cuda"):
+            assert_accurate("smoothed_auc", sample)
+
+
+@pytest.mark.gpu
+def test_many_scores_on_a_gpu():
+    draw = torch.Generator().manual_seed(0)
+    pos, neg = (torch.randn(n, generator=draw) * 3 for n in (300_001, 200_003))
+    results = []
+    for device in ("cpu", "cuda", "cuda"):
+        leaves = [v.to(device).requires_grad_() for v in (pos, neg)]
+        value = heterad.ops.smoothed_auc(*leaves)
+        results.append([v.detach().cpu() for v in (value, *torch.autograd.grad(value, leaves))])
+    for cpu, first, second in zip(*results, strict=True):
+        assert ((cpu - first).norm() <= 1e-6 * cpu.norm()).item()
+        assert torch.equal(first, second)
