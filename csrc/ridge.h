@@ -1,9 +1,9 @@
 #pragma once
 // One task of ridge regression, C = H'H/N + mu I = L L', as the kernels of robust_ridge and ridge_solve share it.
 //
-// Everything is said in U = H L^-T / sqrt(N): the hat matrix is K = U U', and W = (U'Y)' L^-1 / sqrt(N). Backward
+// Everything is said in U = H L^-T / sqrt(N): the hat matrix is K = U U', and W = Y'M with M = U L^-1 / sqrt(N). Backward
 // collects F, the gradient of U with L held, and then H and mu once, with no derivative of the factorisation:
-//   Psi = sym(U'F_W) + U'F_K / 2,   dH = (F_K + F_W - 2 U Psi) L^-1 / sqrt(N),   dmu = -tr(L^-T Psi L^-1)
+//   Psi = sym(U'(F_K / 2 + F_W)),   dH = (F_K + F_W - 2 U Psi) L^-1 / sqrt(N),   dmu = -tr(L^-T Psi L^-1)
 // (F_K from P = K Y, F_W from W). C is formed, factored and differentiated in double, whatever T is.
 #include <cmath>
 
@@ -52,16 +52,15 @@ struct Ridge {
   static constexpr int64_t C = Simd<T>::block;
   int64_t n, ld, j, jp;   // real rows, padded; embedding, padded
   int64_t* rows;          // where the real rows lie
-  T *u, *ut, *li, *lit;   // U [ld, jp], L^-1 [jp, jp], and their transposes
+  T *u, *ut, *li;         // U [ld, jp], its transpose, L^-1 [jp, jp]
+  T *m, *mt;              // M = U L^-1 / sqrt(N) [ld, jp] and its transpose: W = Y'M
   T *hat, *hat_room;      // K [n, ld]; hat is null where two products with U are cheaper
-  T scale;                // 1 / sqrt(n)
 
   Ridge(Arena& arena, int64_t most, int64_t j, bool want_hat) : j(j), jp(padded(j)) {
     rows = arena.take<int64_t>(most);
-    u = arena.take<T>(padded(most) * jp);
-    ut = arena.take<T>(jp * padded(most));
+    T** tall[] = {&u, &ut, &m, &mt};
+    for (T** t : tall) *t = arena.take<T>(padded(most) * jp);
     li = arena.take<T>(jp * jp);
-    lit = arena.take<T>(jp * jp);
     const int64_t side = most < 2 * j ? most : 2 * j;
     hat_room = want_hat ? arena.take<T>(side * padded(side)) : nullptr;
   }
@@ -71,7 +70,6 @@ struct Ridge {
     for (int64_t i = 0; i < total; ++i)
       if (!mask || mask[i]) rows[n++] = i;
     ld = padded(n);
-    scale = T(1 / std::sqrt(double(n > 0 ? n : 1)));
   }
 
   void pack(const T* u_saved, const T* li_saved) {
@@ -79,7 +77,11 @@ struct Ridge {
     transpose(u, jp, ld, jp, ut, ld);
     for (int64_t i = 0; i < jp; ++i)
       for (int64_t k = 0; k < jp; ++k) li[i * jp + k] = i < j && k < j ? li_saved[i * j + k] : T(0);
-    transpose(li, jp, jp, jp, lit, jp);
+    product(n, j, j, ut, ld, li, jp, m, jp);
+    const T scale = T(1 / std::sqrt(double(n > 0 ? n : 1)));
+    for (int64_t i = 0; i < n * jp; ++i) m[i] *= scale;
+    fill(m + n * jp, (ld - n) * jp, T(0));
+    transpose(m, jp, ld, jp, mt, ld);
     hat = n <= 2 * j ? hat_room : nullptr;  // K costs 2 N N a column, U (U'y) 4 N J
     if (hat) product(n, n, j, ut, ld, ut, ld, hat, ld);
   }
@@ -91,48 +93,50 @@ struct Ridge {
     product(n, cols, j, ut, ld, v, C, p, C);
   }
 
-  // w [cols, J] of the block of columns y; leaves U'y in v
-  void weights(const T* y, int64_t cols, T* v, T* tmp, T* w) const {
-    product(j, cols, n, u, jp, y, C, v, C);
-    product(cols, j, j, v, C, li, jp, tmp, jp);
+  // w [cols, J] of the block of columns y
+  void weights(const T* y, int64_t cols, T* tmp, T* w) const {
+    product(cols, j, n, y, C, m, jp, tmp, jp);
     for (int64_t d = 0; d < cols; ++d)
-      for (int64_t i = 0; i < j; ++i) w[d * j + i] = tmp[d * jp + i] * scale;
+      for (int64_t i = 0; i < j; ++i) w[d * j + i] = tmp[d * jp + i];
   }
 
-  // b = L^-1 grad_w' / sqrt(N) [J, block] and its transpose bt [block, jp]: the gradient of Y is U b, that of U is Y bt
-  void weights_bwd(const T* grad_w, int64_t cols, T* tmp, T* b, T* bt) const {
+  // g = M grad_w' (onto: added to g), the gradient of y;  e [n, jp] += y grad_w, from which derivative() takes that of M
+  void weights_bwd(const T* grad_w, const T* y, int64_t cols, T* tmp, T* tmp_t, T* g, bool onto, T* e) const {
     for (int64_t d = 0; d < C; ++d)
-      for (int64_t i = 0; i < jp; ++i) bt[d * jp + i] = d < cols && i < j ? grad_w[d * j + i] * scale : T(0);
-    transpose(bt, jp, C, jp, tmp, C);
-    product(j, C, j, lit, jp, tmp, C, b, C);
-    fill(b + j * C, (jp - j) * C, T(0));
-    transpose(b, C, jp, C, bt, jp);
+      for (int64_t i = 0; i < jp; ++i) tmp[d * jp + i] = d < cols && i < j ? grad_w[d * j + i] : T(0);
+    transpose(tmp, jp, C, jp, tmp_t, C);
+    product<Left::by_block>(n, j, cols, y, C, tmp, jp, e, jp, true);
+    product(n, cols, j, mt, ld, tmp_t, C, g, C, onto);
   }
 };
 
 // Scratch in double for factor() and derivative()
 struct Work {
-  double *tall[3], *flat, *square[5], *hat[2];
+  double *tall[3], *flat, *square[3], *wide, *hat[2];
   Work(Arena& arena, int64_t n, int64_t j, bool want_hat) {
     const int64_t ld = padded(n), jp = padded(j), side = want_hat ? n < 2 * j ? ld : padded(2 * j) : 0;
     for (double*& t : tall) t = arena.take<double>(ld * jp);
     flat = arena.take<double>(jp * ld);
     for (double*& s : square) s = arena.take<double>(jp * jp);
+    wide = arena.take<double>(jp * 2 * jp);
     for (double*& k : hat) k = arena.take<double>(side * side);
   }
 };
 
-// Upper R with R'R = g, in place; false at a pivot that is not positive.
-inline bool cholesky(double* g, int64_t j, int64_t jp) {
+// [C | I] -> [L' | L^-1] by elimination, rows of 2 jp; what lies below the diagonal of L' is not zeroed.
+// False at a pivot that is not positive.
+inline bool eliminate(double* c, int64_t j, int64_t jp) {
+  constexpr int W = Simd<double>::width;
   for (int64_t k = 0; k < j; ++k) {
-    double* row = g + k * jp;
-    if (!(row[k] > 0)) return false;
-    const double inv = 1 / std::sqrt(row[k]);
-    for (int64_t i = k; i < j; ++i) row[i] *= inv;
+    double* pivot = c + k * 2 * jp;
+    if (!(pivot[k] > 0)) return false;
+    const double inv = 1 / std::sqrt(pivot[k]);
+    const int64_t begin = k / W * W, end = jp + k + 1;
+    for (int64_t i = begin; i < end; i += W) store(pivot + i, load(pivot + i) * inv);
     for (int64_t r = k + 1; r < j; ++r) {
-      double* next = g + r * jp;
-      const double s = row[r];
-      for (int64_t i = r; i < j; ++i) next[i] -= s * row[i];
+      double* row = c + r * 2 * jp;
+      const double s = pivot[r];
+      for (int64_t i = begin; i < end; i += W) store(row + i, load(row + i) - s * load(pivot + i));
     }
   }
   return true;
@@ -142,42 +146,32 @@ inline bool cholesky(double* g, int64_t j, int64_t jp) {
 template <typename T>
 bool factor(const Ridge<T>& t, const Work& work, const T* h, T mu, T* u, T* li) {
   const int64_t n = t.n, j = t.j, jp = t.jp;
-  double *hd = work.tall[0], *ht = work.flat, *ud = work.tall[1];
-  double *g = work.square[0], *lower = work.square[1], *upper = work.square[2];
+  const double rows = double(n > 0 ? n : 1), scale = 1 / std::sqrt(rows);
+  double *hd = work.tall[0], *ht = work.flat, *ud = work.tall[1], *c = work.wide, *upper = work.square[0];
   gather(h, j, t.rows, n, 0, j, hd, jp);
-  product(j, j, n, hd, jp, hd, jp, g, jp);
+  fill(c, j * 2 * jp, 0.0);
+  product(j, j, n, hd, jp, hd, jp, c, 2 * jp);
   double trace = 0;
   for (int64_t i = 0; i < j; ++i) {
-    for (int64_t k = 0; k < j; ++k) g[i * jp + k] /= double(n > 0 ? n : 1);
-    g[i * jp + i] += double(mu);
-    trace += g[i * jp + i];
+    double* row = c + i * 2 * jp;
+    for (int64_t k = 0; k < j; ++k) row[k] /= rows;
+    trace += row[i] += double(mu);
+    row[jp + i] = 1;
   }
-  const bool finite = trace - trace == 0, positive = finite && cholesky(g, j, jp);
-  if (!positive) {
-    const T nan = T(NAN);
-    for (int64_t r = 0; r < n; ++r) fill(u + t.rows[r] * j, j, nan);
-    fill(li, j * j, nan);
+  const bool finite = trace - trace == 0;
+  if (!finite || !eliminate(c, j, jp)) {
+    for (int64_t r = 0; r < n; ++r) fill(u + t.rows[r] * j, j, T(NAN));
+    fill(li, j * j, T(NAN));
     return !finite;
   }
-  fill(lower, jp * jp, 0.0);
-  for (int64_t i = 0; i < j; ++i) {
-    double* row = lower + i * jp;
-    row[i] = 1;
-    for (int64_t k = 0; k < i; ++k) {
-      const double s = g[k * jp + i];
-      for (int64_t c = 0; c <= k; ++c) row[c] -= s * lower[k * jp + c];
-    }
-    const double inv = 1 / g[i * jp + i];
-    for (int64_t c = 0; c <= i; ++c) row[c] *= inv;
-  }
-  const double scale = 1 / std::sqrt(double(n > 0 ? n : 1));
-  transpose(lower, jp, jp, jp, upper, jp);
+  for (int64_t i = 0; i < j; ++i)
+    for (int64_t k = 0; k < j; ++k) li[i * j + k] = k <= i ? T(c[i * 2 * jp + jp + k]) : T(0);
+  fill(c + j * 2 * jp, (jp - j) * 2 * jp, 0.0);
+  transpose(c + jp, 2 * jp, jp, jp, upper, jp);
   transpose(hd, jp, t.ld, jp, ht, t.ld);
   product(n, j, j, ht, t.ld, upper, jp, ud, jp);
   for (int64_t r = 0; r < n; ++r)
     for (int64_t i = 0; i < j; ++i) u[t.rows[r] * j + i] = T(ud[r * jp + i] * scale);
-  for (int64_t i = 0; i < j; ++i)
-    for (int64_t k = 0; k < j; ++k) li[i * j + k] = T(lower[i * jp + k]);
   return true;
 }
 
@@ -188,51 +182,59 @@ struct Parts {
   int64_t count, stride;
   T* part(int64_t s) const { return first + s * stride; }
   void add_up(int64_t size, double* sum) const {
-    fill(sum, size, 0.0);
-    for (int64_t p = 0; p < count; ++p)
+    for (int64_t i = 0; i < size; ++i) sum[i] = count ? double(first[i]) : 0;
+    for (int64_t p = 1; p < count; ++p)
       for (int64_t i = 0; i < size; ++i) sum[i] += double(first[p * stride + i]);
   }
 };
 
-// Writes grad_h, returns grad_mu, from F_K [n, jp] (or, where t.hat, dK [n, ld]) and F_W [n, jp].
+// Writes grad_h, returns grad_mu, from F_K [n, jp] (or, where t.hat, dK [n, ld]) and E = Y grad_w [n, jp].
 template <typename T>
-T derivative(const Ridge<T>& t, const Work& work, const Parts<T>& fk, const Parts<T>& fw, T* grad_h) {
+T derivative(const Ridge<T>& t, const Work& work, const Parts<T>& from_k, const Parts<T>& from_w, T* grad_h) {
   const int64_t n = t.n, j = t.j, jp = t.jp, ld = t.ld, size = n * jp;
+  const double scale = 1 / std::sqrt(double(n > 0 ? n : 1));
   double *ud = work.tall[0], *f = work.tall[1], *g = work.tall[2], *flat = work.flat;
-  double *from_k = work.square[0], *from_w = work.square[1], *psi = work.square[2], *li = work.square[3], *q = work.square[4];
+  double *psi = work.square[0], *li = work.square[1], *tmp = work.square[2];
   for (int64_t i = 0; i < ld * jp; ++i) ud[i] = double(t.u[i]);
   for (int64_t i = 0; i < jp * jp; ++i) li[i] = double(t.li[i]);
-  fill(f, ld * jp, 0.0);
-  if (t.hat && fk.count) {
+  if (t.hat && from_k.count) {
     double *dk = work.hat[0], *dkt = work.hat[1];
-    fk.add_up(n * ld, dk);
+    from_k.add_up(n * ld, dk);
     fill(dk + n * ld, (ld - n) * ld, 0.0);
     transpose(dk, ld, ld, ld, dkt, ld);
     for (int64_t i = 0; i < n * ld; ++i) dk[i] += dkt[i];
     product(n, j, n, dk, ld, ud, jp, f, jp);
   } else {
-    fk.add_up(size, f);
+    from_k.add_up(size, f);
   }
-  fw.add_up(size, g);
-  product(j, j, n, ud, jp, f, jp, from_k, jp);
-  product(j, j, n, ud, jp, g, jp, from_w, jp);
-  for (int64_t i = 0; i < size; ++i) f[i] += g[i];
+  fill(f + size, (ld - n) * jp, 0.0);
+  fill(g, ld * jp, 0.0);
+  if (from_w.count) {  // F_W = E L^-T / sqrt(N)
+    from_w.add_up(size, g);
+    transpose(g, jp, ld, jp, flat, ld);
+    for (int64_t i = 0; i < jp * jp; ++i) tmp[i] = li[i] * scale;
+    transpose(tmp, jp, jp, jp, psi, jp);
+    product(n, j, j, flat, ld, psi, jp, g, jp);
+  }
+  for (int64_t i = 0; i < size; ++i) {  // F_K + F_W, and F_K / 2 + F_W
+    const double k = f[i], w = g[i];
+    f[i] = k + w;
+    g[i] = k / 2 + w;
+  }
+  product(j, j, n, ud, jp, g, jp, tmp, jp);
   for (int64_t i = 0; i < j; ++i)
-    for (int64_t k = 0; k < jp; ++k)
-      psi[i * jp + k] = k < j ? (from_k[i * jp + k] + from_k[k * jp + i]) / 4 + (from_w[i * jp + k] + from_w[k * jp + i]) / 2 : 0;
-  product(j, j, j, psi, jp, li, jp, q, jp);
+    for (int64_t k = 0; k < j; ++k) psi[i * jp + k] = -(tmp[i * jp + k] + tmp[k * jp + i]);
+  product(j, j, j, psi, jp, li, jp, tmp, jp);
   double trace = 0;
   for (int64_t i = 0; i < j; ++i)
-    for (int64_t k = 0; k < j; ++k) trace += q[i * jp + k] * li[i * jp + k];
-  for (int64_t i = 0; i < j * jp; ++i) psi[i] *= -2;
-  transpose(ud, jp, ld, jp, flat, ld);
-  product(n, j, j, flat, ld, psi, jp, f, jp, true);
+    for (int64_t k = 0; k <= i; ++k) trace += tmp[i * jp + k] * li[i * jp + k];
   transpose(f, jp, ld, jp, flat, ld);
   product(n, j, j, flat, ld, li, jp, g, jp);
-  const double scale = 1 / std::sqrt(double(n > 0 ? n : 1));
+  transpose(ud, jp, ld, jp, flat, ld);
+  product(n, j, j, flat, ld, tmp, jp, g, jp, true);
   for (int64_t r = 0; r < n; ++r)
     for (int64_t i = 0; i < j; ++i) grad_h[t.rows[r] * j + i] = T(g[r * jp + i] * scale);
-  return T(-trace);
+  return T(trace / 2);
 }
 
 }  // namespace

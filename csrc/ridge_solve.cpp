@@ -19,10 +19,9 @@ struct Forward {
   };
   struct Own {
     Work work;
-    T *y, *v, *tmp;
+    T *y, *tmp;
     Own(Arena& arena, const Forward& k) : work(arena, k.size.n, k.size.j, false) {
       y = arena.take<T>(padded(k.size.n) * C);
-      v = arena.take<T>(padded(k.size.j) * C);
       tmp = arena.take<T>(padded(k.size.j) * C);
     }
   };
@@ -40,7 +39,7 @@ struct Forward {
     for (int64_t block = columns.start(s); block < columns.start(s + 1); ++block) {
       const int64_t first = block * C, cols = d - first < C ? d - first : C;
       gather(y + b * n * d, d, t.rows, t.n, first, cols, own.y, C);
-      t.weights(own.y, cols, own.v, own.tmp, w + (b * d + first) * j);
+      t.weights(own.y, cols, own.tmp, w + (b * d + first) * j);
     }
   }
 
@@ -65,12 +64,12 @@ struct Backward {
   };
   struct Own {
     Work work;
-    T *y, *g, *tmp, *b, *bt;
+    T *y, *g, *tmp, *tmp_t;
     Own(Arena& arena, const Backward& k) : work(arena, k.size.n, k.size.j, false) {
       y = arena.take<T>(padded(k.size.n) * C);
       g = arena.take<T>(padded(k.size.n) * C);
-      T** flat[] = {&tmp, &b, &bt};
-      for (T** m : flat) *m = arena.take<T>(padded(k.size.j) * C);
+      tmp = arena.take<T>(padded(k.size.j) * C);
+      tmp_t = arena.take<T>(padded(k.size.j) * C);
     }
   };
 
@@ -81,13 +80,12 @@ struct Backward {
 
   void segment(State& t, const Own& own, int64_t b, int64_t s) const {
     const auto [tasks, n, d, j, threads] = size;
+    fill(t.fw.part(s), t.fw.stride, T(0));
     const Columns<T> columns(d);
     for (int64_t block = columns.start(s); block < columns.start(s + 1); ++block) {
       const int64_t first = block * C, cols = d - first < C ? d - first : C;
       gather(y + b * n * d, d, t.rows, t.n, first, cols, own.y, C);
-      t.weights_bwd(grad_w + (b * d + first) * j, cols, own.tmp, own.b, own.bt);
-      product<Left::by_block>(t.n, j, cols, own.y, C, own.bt, t.jp, t.fw.part(s), t.jp, block != columns.start(s));
-      product(t.n, cols, j, t.ut, t.ld, own.b, C, own.g, C);
+      t.weights_bwd(grad_w + (b * d + first) * j, own.y, cols, own.tmp, own.tmp_t, own.g, false, t.fw.part(s));
       scatter(own.g, C, t.rows, t.n, first, cols, grad_y + b * n * d, d);
     }
   }

@@ -1,7 +1,8 @@
 // The columns d of a task never meet, so a block of them goes through all alternations in the first-level cache:
 //   Y = X + A0;  then  R = K Y - X,  A = R - clip(R, lam/2),  Y = X + A.
 // Backward runs a block forward again, keeping A of each alternation, then walks back:
-//   dR = dA where A != 0;  dlam -= sum(sgn(A) dR)/2;  dX -= dR;  F_K += dR (U'Y)' + Y (U'dR)';  dA = K dR;  dX += dA.
+//   dR = dA where A != 0;  dlam -= sum(sgn(A) dR)/2;  dX += dA - dR;  F_K += dR (U'Y)' + Y (U'dR)';  dA = K dR
+// (of the last A-update dX lacks dA, before the first it gets dA).
 // Where K is at hand, dK += dR Y' stands for F_K = (dK + dK') U.
 #include "robust_ridge.h"
 
@@ -16,6 +17,12 @@ T clip(T r, T t) {
 }
 
 template <typename T>
+void add(int64_t count, const T* x, const T* y, T* sum) {
+  for (int64_t e = 0; e < count; ++e) sum[e] = x[e] + y[e];
+}
+
+// a = A-update where K Y = p
+template <typename T>
 void shrink(int64_t count, const T* p, const T* x, T half, T* a) {
   for (int64_t e = 0; e < count; ++e) {
     const T r = p[e] - x[e];
@@ -23,27 +30,28 @@ void shrink(int64_t count, const T* p, const T* x, T half, T* a) {
   }
 }
 
-// dr = g where a != 0, NaN where a is not finite; returns sum(sgn(a) dr)
+// The same, and y = x + a
 template <typename T>
-T unshrink(int64_t count, const T* a, const T* g, T* dr) {
+void shrink(int64_t count, const T* p, const T* x, T half, T* a, T* y) {
+  for (int64_t e = 0; e < count; ++e) {
+    const T r = p[e] - x[e], outside = r - clip(r, half);
+    a[e] = outside;
+    y[e] = x[e] + outside;
+  }
+}
+
+// dr = g where a != 0, NaN where a is not finite; dx += g - dr; returns sum(sgn(a) dr)
+template <typename T>
+T unshrink(int64_t count, const T* a, const T* g, T* dr, T* dx) {
   T sum = 0;
 #pragma omp simd reduction(+ : sum)
   for (int64_t e = 0; e < count; ++e) {
     const T r = a[e] == 0 ? T(0) : g[e] + (a[e] - a[e]);
     dr[e] = r;
+    dx[e] += g[e] - r;
     sum += a[e] > 0 ? r : -r;
   }
   return sum;
-}
-
-template <typename T>
-void add(int64_t count, const T* x, const T* y, T* sum) {
-  for (int64_t e = 0; e < count; ++e) sum[e] = x[e] + y[e];
-}
-
-template <typename T>
-void subtract(int64_t count, const T* x, const T* y, T* difference) {
-  for (int64_t e = 0; e < count; ++e) difference[e] = x[e] - y[e];
 }
 
 template <typename T>
@@ -60,12 +68,11 @@ struct Forward {
   };
   struct Own {
     Work work;
-    T *x, *y, *p, *v, *tmp;
+    T *x, *y, *p, *v;
     Own(Arena& arena, const Forward& k) : work(arena, k.size.n, k.size.j, false) {
       T** tall[] = {&x, &y, &p};
       for (T** m : tall) *m = arena.take<T>(padded(k.size.n) * C);
-      T** flat[] = {&v, &tmp};
-      for (T** m : flat) *m = arena.take<T>(padded(k.size.j) * C);
+      v = arena.take<T>(padded(k.size.j) * C);
     }
   };
 
@@ -87,13 +94,15 @@ struct Forward {
     const T half = lam[b] / 2;
     gather(x + at, d, t.rows, t.n, first, cols, own.x, C);
     gather(a0 + at, d, t.rows, t.n, first, cols, own.p, C);
-    for (int64_t i = 0; i < n_iter; ++i) {
-      add(count, own.x, own.p, own.y);
+    add(count, own.x, own.p, own.y);
+    for (int64_t i = 1; i < n_iter; ++i) {
       t.project(own.y, cols, own.v, own.p);
-      shrink(count, own.p, own.x, half, own.p);
+      shrink(count, own.p, own.x, half, own.p, own.y);
     }
+    t.weights(own.y, cols, own.v, w + (b * d + first) * j);
+    t.project(own.y, cols, own.v, own.p);
+    shrink(count, own.p, own.x, half, own.p);
     scatter(own.p, C, t.rows, t.n, first, cols, a + at, d);
-    t.weights(own.y, cols, own.v, own.tmp, w + (b * d + first) * j);
   }
 
   void finish(State&, const Own&, int64_t) const {}
@@ -122,15 +131,17 @@ struct Backward {
   };
   struct Own {
     Work work;
-    T *x, *y, *p, *g, *dr, *yt, *v, *tmp, *b, *bt, *a, *vt;
+    T *x, *p, *g, *dr, *v, *vt, *tmp;
+    T *a, *y, *flat;  // of each alternation: A; Y (with K only the latest); the right factor of F_K: (U'Y)', with K Y'
     Own(Arena& arena, const Backward& k) : work(arena, k.size.n, k.size.j, true) {
       const int64_t rows = padded(k.size.n) * C, cols = padded(k.size.j) * C;
-      T** tall[] = {&x, &y, &p, &g, &dr, &yt};
+      T** tall[] = {&x, &p, &g, &dr};
       for (T** m : tall) *m = arena.take<T>(rows);
-      T** flat[] = {&v, &tmp, &b, &bt};
-      for (T** m : flat) *m = arena.take<T>(cols);
+      T** wide[] = {&v, &vt, &tmp};
+      for (T** m : wide) *m = arena.take<T>(cols);
       a = arena.take<T>((k.size.n_iter + 1) * rows);
-      vt = arena.take<T>(k.size.n_iter * cols);
+      y = arena.take<T>(k.size.n_iter * rows);
+      flat = arena.take<T>(k.size.n_iter * (rows > cols ? rows : cols));
     }
   };
 
@@ -142,61 +153,64 @@ struct Backward {
 
   void segment(State& t, const Own& own, int64_t b, int64_t s) const {
     const Columns<T> columns(size.d);
-    const int64_t begin = columns.start(s);
     t.lam[s] = 0;
+    fill(t.fk.part(s), t.fk.stride, T(0));
+    if (grad_w) fill(t.fw.part(s), t.fw.stride, T(0));
     fill(own.v, t.jp * C, T(0));
-    for (int64_t block = begin; block < columns.start(s + 1); ++block) {
+    for (int64_t block = columns.start(s); block < columns.start(s + 1); ++block) {
       replay(t, own, b, block * C);
-      walk_back(t, own, b, block * C, t.fk.part(s), t.fw.part(s), t.lam[s], block == begin);
+      walk_back(t, own, b, block * C, t.fk.part(s), t.fw.part(s), t.lam[s]);
     }
   }
 
-  // Forward again: leaves X in own.x, A of each alternation in own.a, (U'Y)' of each in own.vt
+  // Alternations that gradients flow through: the last A-update counts only where A has a gradient.
+  int64_t steps() const { return size.n_iter - (grad_a ? 0 : 1); }
+  T* y_of(const State& t, const Own& own, int64_t i) const { return t.hat ? own.y : own.y + i * padded(size.n) * C; }
+
   void replay(const State& t, const Own& own, int64_t b, int64_t first) const {
     const auto [tasks, n, d, j, n_iter, threads] = size;
     const int64_t cols = d - first < C ? d - first : C, count = t.n * C, at = b * n * d, step = padded(n) * C;
+    const T half = lam[b] / 2;
     gather(x + at, d, t.rows, t.n, first, cols, own.x, C);
     gather(a0 + at, d, t.rows, t.n, first, cols, own.a, C);
-    gather(a0 + at, d, t.rows, t.n, first, 0, own.y, C);
-    fill(own.p, count, T(0));  // the columns past d stay 0: they would enter the sum for lam
-    for (int64_t i = 0; i < n_iter; ++i) {
-      add(count, own.x, own.a + i * step, own.y);
-      t.project(own.y, cols, own.v, own.p);
-      if (!t.hat) transpose(own.v, C, t.jp, C, own.vt + i * C * t.jp, t.jp);
-      shrink(count, own.p, own.x, lam[b] / 2, own.a + (i + 1) * step);
+    fill(own.y + count, (t.ld - t.n) * C, T(0));
+    add(count, own.x, own.a, own.y);
+    for (int64_t i = 0; i < steps(); ++i) {
+      T *y = y_of(t, own, i), *next = own.a + (i + 1) * step;
+      t.project(y, cols, own.v, own.p);
+      if (t.hat) transpose(y, C, t.ld, C, own.flat + i * C * t.ld, t.ld);
+      else transpose(own.v, C, t.jp, C, own.flat + i * C * t.jp, t.jp);
+      if (i + 1 < n_iter) shrink(count, own.p, own.x, half, next, y_of(t, own, i + 1));
+      else shrink(count, own.p, own.x, half, next);
     }
   }
 
-  void walk_back(const State& t, const Own& own, int64_t b, int64_t first, T* fk, T* fw, double& sum, bool fresh) const {
+  void walk_back(const State& t, const Own& own, int64_t b, int64_t first, T* fk, T* fw, double& sum) const {
     const auto [tasks, n, d, j, n_iter, threads] = size;
     const int64_t cols = d - first < C ? d - first : C, count = t.n * C, at = b * n * d, step = padded(n) * C;
-    T* dx = own.p;
-    fill(dx, count, T(0));
-    if (grad_a) gather(grad_a + at, d, t.rows, t.n, first, cols, own.g, C);
-    else fill(own.g, count, T(0));
+    T *dx = own.p, *g = own.g;
+    if (grad_a) gather(grad_a + at, d, t.rows, t.n, first, cols, g, C);
+    for (int64_t e = 0; e < count; ++e) dx[e] = grad_a ? -g[e] : T(0);
     for (int64_t i = n_iter - 1; i >= 0; --i) {
-      const bool last = i == n_iter - 1, onto = !(fresh && last);
-      sum -= double(unshrink(count, own.a + (i + 1) * step, own.g, own.dr)) / 2;
-      subtract(count, dx, own.dr, dx);
-      add(count, own.x, own.a + i * step, own.y);
-      t.project(own.dr, cols, own.v, own.g);
-      if (t.hat) {
-        transpose(own.y, C, t.ld, C, own.yt, t.ld);
-        product<Left::by_block>(t.n, t.n, cols, own.dr, C, own.yt, t.ld, fk, t.ld, onto);
-      } else {
-        product<Left::by_block>(t.n, j, cols, own.dr, C, own.vt + i * C * t.jp, t.jp, fk, t.jp, onto);
-        transpose(own.v, C, t.jp, C, own.bt, t.jp);
-        product<Left::by_block>(t.n, j, cols, own.y, C, own.bt, t.jp, fk, t.jp, true);
+      if (i < steps()) {
+        sum -= double(unshrink(count, own.a + (i + 1) * step, g, own.dr, dx)) / 2;
+        t.project(own.dr, cols, own.v, g);
+        if (t.hat) {
+          product<Left::by_block>(t.n, t.n, cols, own.dr, C, own.flat + i * C * t.ld, t.ld, fk, t.ld, true);
+        } else {
+          product<Left::by_block>(t.n, j, cols, own.dr, C, own.flat + i * C * t.jp, t.jp, fk, t.jp, true);
+          transpose(own.v, C, t.jp, C, own.vt, t.jp);
+          product<Left::by_block>(t.n, j, cols, y_of(t, own, i), C, own.vt, t.jp, fk, t.jp, true);
+        }
       }
-      if (last && grad_w) {
-        t.weights_bwd(grad_w + (b * d + first) * j, cols, own.tmp, own.b, own.bt);
-        product<Left::by_block>(t.n, j, cols, own.y, C, own.bt, t.jp, fw, t.jp, !fresh);
-        product(t.n, cols, j, t.ut, t.ld, own.b, C, own.g, C, true);
+      if (i == n_iter - 1 && grad_w) {
+        const T* y = y_of(t, own, i);
+        t.weights_bwd(grad_w + (b * d + first) * j, y, cols, own.tmp, own.vt, g, i < steps(), fw);
       }
-      add(count, dx, own.g, dx);
     }
+    add(count, dx, g, dx);
     scatter(dx, C, t.rows, t.n, first, cols, grad_x + at, d);
-    scatter(own.g, C, t.rows, t.n, first, cols, grad_a0 + at, d);
+    scatter(g, C, t.rows, t.n, first, cols, grad_a0 + at, d);
   }
 
   void finish(State& t, const Own& own, int64_t b) const {

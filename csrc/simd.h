@@ -82,11 +82,14 @@ template <typename T, Left L, int R, int C>
 void tile(int64_t depth, const T* a, int64_t ld_a, const T* b, int64_t ld_b, T* c, int64_t ld_c, bool add) {
   using V = typename Simd<T>::vec;
   constexpr int W = Simd<T>::width;
-  V sum[R][C];
+  V sum[R][C] = {};
+  if (add) {
+    T* row = c;
 #pragma GCC unroll 12
-  for (int r = 0; r < R; ++r)
+    for (int r = 0; r < R; ++r, row += ld_c)
 #pragma GCC unroll 2
-    for (int v = 0; v < C; ++v) sum[r][v] = add ? load(c + r * ld_c + v * W) : V{};
+      for (int v = 0; v < C; ++v) sum[r][v] = load(row + v * W);
+  }
   for (int64_t k = 0; k < depth; ++k) {
     V right[C];
 #pragma GCC unroll 2
@@ -98,10 +101,11 @@ void tile(int64_t depth, const T* a, int64_t ld_a, const T* b, int64_t ld_b, T* 
       for (int v = 0; v < C; ++v) sum[r][v] += left * right[v];
     }
   }
+  __asm__("" : "+r"(c), "+r"(ld_c));  // or addresses of all rows are kept, spilled, through the loop
 #pragma GCC unroll 12
-  for (int r = 0; r < R; ++r)
+  for (int r = 0; r < R; ++r, c += ld_c)
 #pragma GCC unroll 2
-    for (int v = 0; v < C; ++v) store(c + r * ld_c + v * W, sum[r][v]);
+    for (int v = 0; v < C; ++v) store(c + v * W, sum[r][v]);
 }
 
 template <typename T, Left L, int R, int C>
