@@ -44,5 +44,5 @@ def test_every_parameter_of_an_op_is_documented(name):
     function = getattr(heterad.ops, name)
     text = inspect.getdoc(function)
     for parameter in inspect.signature(function).parameters:
-        assert re.search(rf"^(\w+, )*{parameter}(, \w+)* :", text, re.M), parameter
-    assert all(f"{section}\n---" in text for section in ("Parameters", "Returns", "Raises", "Notes", "Examples"))
+        assert re.search(rf"^    {parameter}: ", text, re.M), parameter
+    assert all(f"\n{section}:\n" in text for section in ("Args", "Returns", "Raises", "Cost", "Example"))

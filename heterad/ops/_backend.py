@@ -135,16 +135,13 @@ class Info(list):
 def info() -> Info:
     """Which implementation serves each op on each device of this machine, and why.
 
-    Returns
-    -------
-    Info
-        A list of rows `(op, device, back end, reason)` that prints as a table.
+    Returns:
+        A list of rows ``(op, device, back end, reason)`` that prints as a table.
 
-    Examples
-    --------
-    >>> import heterad
-    >>> {row[0] for row in heterad.ops.info()} >= {"robust_ridge", "smoothed_auc"}
-    True
+    Example:
+        >>> import heterad
+        >>> {row[0] for row in heterad.ops.info()} >= {"robust_ridge", "smoothed_auc"}
+        True
     """
     rows = Info()
     for op in sorted(_compiled):

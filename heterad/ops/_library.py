@@ -23,18 +23,12 @@ _transform = torch._C._functorch.peek_interpreter_stack
 class Op:
     """One op: its schema, its kernels by back end, and its derivative.
 
-    Parameters
-    ----------
-    schema : str
-        As `torch.library` reads it, without the namespace.
-    kernels : dict
-        Back end -> function of the schema's arguments. A kernel trusts its arguments.
-    fake : callable
-        The schema's arguments -> empty outputs of the right shapes.
-    save : callable
-        `(ctx, inputs, output)`: keep what `backward` needs.
-    backward : callable, optional
-        `(ctx, *grads)` -> a gradient (or None) for every argument. Without it, differentiating the op raises.
+    Args:
+        schema: as ``torch.library`` reads it, without the namespace.
+        kernels: back end -> function of the schema's arguments. A kernel trusts its arguments.
+        fake: the schema's arguments -> empty outputs of the right shapes.
+        save: ``(ctx, inputs, output)``: keeps what ``backward`` needs.
+        backward: ``(ctx, *grads)`` -> a gradient, or None, for every argument. Without it, differentiating raises.
     """
 
     def __init__(

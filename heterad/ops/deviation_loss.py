@@ -29,46 +29,38 @@ def deviation_loss(
     prior: tuple[float, float] | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    r"""Pull normal scores to the prior's mean and push anomalous ones `margin` standard deviations above it.
+    r"""Pull normal scores to the prior's mean and push anomalous ones ``margin`` standard deviations above it.
 
-    With :math:`dev = (s - \mu_r)/\sigma_r` the loss of a score is :math:`|dev|` where `y` is 0 and
-    :math:`\max(0, margin - dev)` where `y` is 1.
+    With :math:`dev = (s - \mu_r)/\sigma_r` the loss of a score is :math:`|dev|` where ``y`` is 0 and
+    :math:`\max(0, margin - dev)` where ``y`` is 1.
 
-    Parameters
-    ----------
-    scores : Tensor, any shape
-    y : Tensor, shape of `scores`
-        0 normal, 1 anomaly; boolean, integer or floating. Not differentiated.
-    margin : float
-        Standard deviations that an anomaly should stand above the prior's mean, >= 0.
-    prior : (float, float), optional
-        (mu_r, sigma_r), sigma_r > 0. Default: the statistics of 5,000 draws of N(0, 1) from a fixed seed.
-    reduction : {"mean", "sum", "none"}
+    Args:
+        scores: tensor of any shape.
+        y: labels of the shape of ``scores``: 0 normal, 1 anomaly; boolean, integer or floating. Not differentiated.
+        margin: standard deviations that an anomaly should stand above the prior's mean, >= 0.
+        prior: ``(mu_r, sigma_r)``, sigma_r > 0; None: the statistics of 5,000 draws of N(0, 1) from a fixed seed.
+        reduction: "mean", "sum" or "none".
 
-    Returns
-    -------
-    Tensor [] or the shape of `scores` for "none"
+    Returns:
+        Tensor ``[]``, or of the shape of ``scores`` for "none".
 
-    Raises
-    ------
-    TypeError
-        `scores` is not a floating tensor or `y` not a tensor of labels.
-    ValueError
-        Shapes or devices differ, `y` holds anything but 0 and 1 (looked at on the CPU only), `margin` or `prior` is out
-        of range, or the mean of no score is asked for.
+    Raises:
+        TypeError: ``scores`` is not a floating tensor or ``y`` not a tensor of labels.
+        ValueError: shapes or devices differ, ``y`` holds anything but 0 and 1 (looked at on the CPU only), ``margin``
+            or ``prior`` is out of range, or the mean of no score is asked for.
 
-    Notes
-    -----
-    One pass forward, one backward that reads scores and labels again: O(numel) time, no memory beyond the results.
-    Differentiable twice.
-    Source: Pang et al. (KDD 2019), Eqs. (6) and (7); Zhu et al. (CVPR 2024).
+    Cost:
+        One pass forward, one backward that reads scores and labels again: O(numel) time, no memory beyond the
+        results. Differentiable twice.
 
-    Examples
-    --------
-    >>> import torch, heterad
-    >>> scores, y = torch.tensor([0.0, 1.0]), torch.tensor([0, 1])
-    >>> heterad.ops.deviation_loss(scores, y, prior=(0.0, 1.0))
-    tensor(2.)
+    Source:
+        Pang et al. (KDD 2019), Eqs. (6) and (7); Zhu et al. (CVPR 2024).
+
+    Example:
+        >>> import torch, heterad
+        >>> scores, y = torch.tensor([0.0, 1.0]), torch.tensor([0, 1])
+        >>> heterad.ops.deviation_loss(scores, y, prior=(0.0, 1.0))
+        tensor(2.)
     """
     dtype = _checks.floating(scores=scores)
     _labels.check(y, scores)

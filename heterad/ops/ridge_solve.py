@@ -15,38 +15,34 @@ from heterad.ops._library import Op
 def ridge_solve(h: Tensor, y: Tensor, mu: Tensor, *, mask: Tensor | None = None) -> Tensor:
     r"""Weights of ridge regression, :math:`W = \frac1N Y^\top H (\frac1N H^\top H + \mu I)^{-1}`.
 
-    Parameters
-    ----------
-    h : Tensor [..., N, J]
-        Embedded rows.
-    y : Tensor [..., N, D]
-        What to reconstruct from them.
-    mu : Tensor [] or [...]
-        Ridge strength, > 0.
-    mask : bool Tensor [..., N], optional
-        True for real rows; N in the formula counts these. A task without a real row has W = 0.
+    Args:
+        h: embedded rows ``[..., N, J]``.
+        y: what to reconstruct from them ``[..., N, D]``.
+        mu: ridge strength, > 0, in the units of ``h`` squared; ``[]`` or ``[...]``.
+        mask: bool ``[..., N]``, True for real rows; N in the formula counts these. None: all are real. A task
+            without a real row has W = 0.
 
-    Returns
-    -------
-    Tensor [..., D, J]
+    Returns:
+        W ``[..., D, J]``.
 
-    Raises
-    ------
-    TypeError
-        An argument is not a floating tensor (`mask`: not a boolean one).
-    ValueError
-        Shapes do not match, or `mu` is not positive (looked at on the CPU only).
+    Raises:
+        TypeError: an argument is not a floating tensor (``mask``: not a boolean one).
+        ValueError: shapes do not match, or ``mu`` is not positive (looked at on the CPU only).
+        torch.linalg.LinAlgError: ``mu`` is so small beside ``h`` that a task's system is numerically singular (on the
+            CPU; elsewhere the task's results are NaN).
 
-    Notes
-    -----
-    O(N J (J + D) + J^2 (J + D)) time a task. Source: Kumagai et al. (2023), Eq. (4) with A = 0.
+    Cost:
+        O(N J (J + D) + J² (J + D)) time a task; memory beyond W: N J + J² numbers a task, kept for the backward.
+        Differentiable once.
 
-    Examples
-    --------
-    >>> import torch, heterad
-    >>> h, y = torch.eye(2), torch.tensor([[2.0], [4.0]])
-    >>> heterad.ops.ridge_solve(h, y, torch.tensor(0.5))
-    tensor([[1., 2.]])
+    Source:
+        Kumagai et al. (2023), Eq. (4) with A = 0.
+
+    Example:
+        >>> import torch, heterad
+        >>> h, y = torch.eye(2), torch.tensor([[2.0], [4.0]])
+        >>> heterad.ops.ridge_solve(h, y, torch.tensor(0.5))
+        tensor([[1., 2.]])
     """
     dtype = _checks.floating(h=h, y=y, mu=mu)
     _checks.at_least(2, "[..., N, J]", h=h)

@@ -31,52 +31,40 @@ def robust_ridge(
         W &\leftarrow \tfrac1N (X + A)^\top H (\tfrac1N H^\top H + \mu I)^{-1} \\
         A &\leftarrow \mathrm{sgn}(H W^\top - X)\,[|H W^\top - X| - \lambda/2]_+
 
-    Parameters
-    ----------
-    x : Tensor [..., N, D]
-        Rows of the task, contaminated by anomalies.
-    h : Tensor [..., N, J]
-        The rows, embedded.
-    a0 : Tensor [..., N, D]
-        Anomalous attributes to start from, in the units of `x`.
-    lam : Tensor [] or [...]
-        Weight of the l1 norm, >= 0, in the units of `x`.
-    mu : Tensor [] or [...]
-        Weight of the ridge, > 0, in the units of `h` squared.
-    n_iter : int
-        Alternations, >= 1, W first.
-    mask : bool Tensor [..., N], optional
-        True for real rows. Rows that are not real change nothing and have `a` = 0: a masked batch gives exactly what
-        each task alone gives.
+    Args:
+        x: rows of the task, contaminated by anomalies ``[..., N, D]``.
+        h: the rows, embedded ``[..., N, J]``.
+        a0: anomalous attributes to start from, in the units of ``x``; ``[..., N, D]``.
+        lam: weight of the l1 norm, >= 0, in the units of ``x``; ``[]`` or ``[...]``.
+        mu: weight of the ridge, > 0, in the units of ``h`` squared; ``[]`` or ``[...]``.
+        n_iter: alternations, >= 1, W first.
+        mask: bool ``[..., N]``, True for real rows; None: all are. Rows that are not real change nothing and have
+            ``a`` = 0: a masked batch gives exactly what each task alone gives.
 
-    Returns
-    -------
-    w : Tensor [..., D, J]
-        The last W-update.
-    a : Tensor [..., N, D]
-        The A-update after it.
+    Returns:
+        ``(w, a)``: the last W-update ``[..., D, J]`` and the A-update after it ``[..., N, D]``.
 
-    Raises
-    ------
-    TypeError
-        An argument is not a floating tensor (`mask`: not a boolean one), or `n_iter` is not an int.
-    ValueError
-        Shapes do not match, `n_iter` < 1, or `lam` < 0 or `mu` <= 0 (values are looked at on the CPU only).
+    Raises:
+        TypeError: an argument is not a floating tensor (``mask``: not a boolean one), or ``n_iter`` is not an int.
+        ValueError: shapes do not match, ``n_iter`` < 1, or ``lam`` < 0 or ``mu`` <= 0 (values are looked at on the
+            CPU only).
+        torch.linalg.LinAlgError: ``mu`` is so small beside ``h`` that a task's system is numerically singular (on the
+            CPU; elsewhere the task's results are NaN).
 
-    Notes
-    -----
-    Differentiable once in `x`, `h`, `a0`, `lam` and `mu`.
-    Source: Kumagai et al. (2023), Eqs. (3) to (5) and Algorithm 1, lines 7 to 9.
+    Cost:
+        O(n_iter N D min(N, 2 J) + J² (N + J)) time a task, twice that and more for the backward, which runs the
+        alternations again; memory beyond the results: N J + J² numbers a task. Differentiable once.
 
-    Examples
-    --------
-    >>> import torch, heterad
-    >>> x = torch.tensor([[1.0], [1.0], [1.0], [9.0]])
-    >>> w, a = heterad.ops.robust_ridge(
-    ...     x, torch.ones(4, 1), torch.zeros(4, 1), torch.tensor(0.2), torch.tensor(1e-4), n_iter=200
-    ... )
-    >>> bool(w < 1.2), int(a.abs().argmax())
-    (True, 3)
+    Source:
+        Kumagai et al. (2023), Eqs. (3) to (5) and Algorithm 1, lines 7 to 9.
+
+    Example:
+        >>> import torch, heterad
+        >>> x = torch.tensor([[1.0], [1.0], [1.0], [9.0]])
+        >>> h, a0, lam, mu = torch.ones(4, 1), torch.zeros(4, 1), torch.tensor(0.2), torch.tensor(1e-4)
+        >>> w, a = heterad.ops.robust_ridge(x, h, a0, lam, mu, n_iter=200)
+        >>> bool(w < 1.2), int(a.abs().argmax())
+        (True, 3)
     """
     dtype = _checks.floating(x=x, h=h, a0=a0, lam=lam, mu=mu)
     _checks.at_least(2, "[..., N, D]", x=x)
@@ -88,12 +76,12 @@ def robust_ridge(
         raise TypeError(f"n_iter: expected an int, got {type(n_iter).__name__}")
     if n_iter < 1:
         raise ValueError(f"n_iter: expected at least 1, got {n_iter}")
-    lam, mu = _checks.per_task("lam", lam, batch), _checks.per_task("mu", mu, batch)
     _checks.not_negative("lam", lam)
     _checks.not_negative("mu", mu, zero=False)
     backend = _backend.choose("robust_ridge", x.device.type)
     work = _backend.work_dtype(dtype, backend)
     x, h, a0, lam, mu = (t if t.dtype == work else t.to(work) for t in (x, h, a0, lam, mu))
+    lam, mu = _checks.per_task("lam", lam, batch), _checks.per_task("mu", mu, batch)
     if backend == "reference":
         w, a = reference.robust_ridge(x, h, a0, lam, mu, n_iter, mask)
     else:

@@ -10,40 +10,30 @@ from heterad.ops._library import Op
 
 
 def roc_auc(scores: Tensor, y: Tensor, *, mask: Tensor | None = None) -> Tensor:
-    r"""Share of (anomaly, normal) pairs that the scores order rightly, ties counting half.
+    """Share of (anomaly, normal) pairs that the scores order rightly, ties counting half.
 
-    Parameters
-    ----------
-    scores : Tensor [..., N]
-        Higher = more anomalous.
-    y : Tensor [..., N]
-        0 normal, 1 anomaly; boolean, integer or floating.
-    mask : bool Tensor [..., N], optional
-        True for real rows.
+    Args:
+        scores: ``[..., N]``, higher = more anomalous.
+        y: labels ``[..., N]``: 0 normal, 1 anomaly; boolean, integer or floating.
+        mask: bool ``[..., N]``, True for real rows; None: all are.
 
-    Returns
-    -------
-    float64 Tensor [...]
-        Equal to `sklearn.metrics.roc_auc_score`. NaN where a task of a batch (or, where values cannot be looked at for
-        free, any task) lacks a class, and where a real score is NaN. Not differentiable.
+    Returns:
+        float64 tensor ``[...]``, equal to ``sklearn.metrics.roc_auc_score``. NaN where a task of a batch (or, where
+        values cannot be looked at for free, any task) lacks a class, and where a real score is NaN. Not
+        differentiable.
 
-    Raises
-    ------
-    TypeError
-        `scores` is not a floating tensor, `y` not a tensor of labels, or `mask` not a boolean one.
-    ValueError
-        Shapes or devices differ; on the CPU also: a real row's label is neither 0 nor 1, or an unbatched call lacks a
-        class.
+    Raises:
+        TypeError: ``scores`` is not a floating tensor, ``y`` not a tensor of labels, or ``mask`` not a boolean one.
+        ValueError: shapes or devices differ; on the CPU also: a real row's label is neither 0 nor 1, or an unbatched
+            call lacks a class.
 
-    Notes
-    -----
-    On the CPU a radix sort and a merge that counts in integers: O(N) time, 16 bytes a score (32 in float64).
+    Cost:
+        On the CPU a radix sort and a merge that counts in integers: O(N) time, 16 bytes a score (32 in float64).
 
-    Examples
-    --------
-    >>> import torch, heterad
-    >>> heterad.ops.roc_auc(torch.tensor([0.1, 0.4, 0.4, 0.8]), torch.tensor([0, 0, 1, 1]))
-    tensor(0.8750, dtype=torch.float64)
+    Example:
+        >>> import torch, heterad
+        >>> heterad.ops.roc_auc(torch.tensor([0.1, 0.4, 0.4, 0.8]), torch.tensor([0, 0, 1, 1]))
+        tensor(0.8750, dtype=torch.float64)
     """
     _checks.floating(scores=scores)
     _checks.at_least(1, "[..., N]", scores=scores)

@@ -21,39 +21,32 @@ def smoothed_auc(
 ) -> Tensor:
     r"""Mean of a sigmoid over all pairs, :math:`\frac{1}{PQ}\sum_{ij} \sigma((pos_i - neg_j)/T)`.
 
-    Parameters
-    ----------
-    pos : Tensor [..., P]
-        Scores of anomalies.
-    neg : Tensor [..., Q]
-        Scores of normals; the same batch dimensions.
-    temperature : float
-        Width of the sigmoid, > 0, in the units of the scores; towards 0 the value approaches the exact AUC.
-    pos_mask, neg_mask : bool Tensor [..., P], [..., Q], optional
-        True for real scores.
+    Args:
+        pos: scores of anomalies ``[..., P]``.
+        neg: scores of normals ``[..., Q]``, with the same batch dimensions.
+        temperature: width of the sigmoid, > 0, in the units of the scores; towards 0 the value approaches the exact
+            AUC.
+        pos_mask: bool ``[..., P]``, True for real scores; None: all are.
+        neg_mask: bool ``[..., Q]``, likewise.
 
-    Returns
-    -------
-    Tensor [...]
-        In [0, 1], higher is better. A task that its masks leave without a pair gives 0.5, the value of chance, with
-        zero gradient.
+    Returns:
+        Tensor ``[...]`` in [0, 1], higher is better. A task that its masks leave without a pair gives 0.5, the value
+        of chance, with zero gradient.
 
-    Raises
-    ------
-    TypeError
-        `pos` or `neg` is not a floating tensor, or a mask not a boolean one.
-    ValueError
-        Batch shapes differ, P or Q is 0, or `temperature` is not positive and finite.
+    Raises:
+        TypeError: ``pos`` or ``neg`` is not a floating tensor, or a mask not a boolean one.
+        ValueError: batch shapes differ, P or Q is 0, or ``temperature`` is not positive and finite.
 
-    Notes
-    -----
-    Differentiable once. Source: Kumagai et al. (2023), Eq. (10).
+    Cost:
+        O(P Q) time for few pairs, O(P + Q) for many, gradients included; memory O(P + Q). Differentiable once.
 
-    Examples
-    --------
-    >>> import torch, heterad
-    >>> heterad.ops.smoothed_auc(torch.tensor([30.0]), torch.tensor([-30.0, 30.0]))
-    tensor(0.7500)
+    Source:
+        Kumagai et al. (2023), Eq. (10).
+
+    Example:
+        >>> import torch, heterad
+        >>> heterad.ops.smoothed_auc(torch.tensor([30.0]), torch.tensor([-30.0, 30.0]))
+        tensor(0.7500)
     """
     dtype = _checks.floating(pos=pos, neg=neg)
     _checks.at_least(1, "[..., P]", pos=pos)

@@ -12,37 +12,29 @@ from heterad.ops._library import Op
 
 
 def soft_threshold(r: Tensor, t: Tensor | float) -> Tensor:
-    r"""Shrink each entry towards zero by `t`: :math:`\mathrm{sgn}(r)\,[|r| - t]_+`.
+    r"""Shrink each entry towards zero by ``t``: :math:`\mathrm{sgn}(r)\,[|r| - t]_+`.
 
-    Parameters
-    ----------
-    r : Tensor, any shape
-        float32, float64, or bfloat16/float16 (computed in float32).
-    t : Tensor of shape [] or float
-        Threshold, >= 0, in the units of `r`. A tensor gets a gradient.
+    Args:
+        r: tensor of any shape; float32, float64, or bfloat16/float16 (computed in float32).
+        t: threshold, >= 0, in the units of ``r``: a float, or a tensor of shape ``[]``, which gets a gradient.
 
-    Returns
-    -------
-    Tensor, shape of `r`
-        Zero where `|r| <= t`; NaN where `r` is NaN.
+    Returns:
+        Tensor of the shape of ``r``: zero where ``|r| <= t``, NaN where ``r`` is NaN.
 
-    Raises
-    ------
-    TypeError
-        `r` is not a floating tensor, or `t` neither a number nor a floating tensor.
-    ValueError
-        `t` is negative (looked at on the CPU only), not a scalar, or on another device.
+    Raises:
+        TypeError: ``r`` is not a floating tensor, or ``t`` neither a number nor a floating tensor.
+        ValueError: ``t`` is negative (looked at on the CPU only), not a scalar, or on another device.
 
-    Notes
-    -----
-    One pass, O(numel) time, no memory beyond the result; the backward reads `r` again. Differentiable twice.
-    Source: Kumagai et al. (2023), Eq. (5).
+    Cost:
+        One pass, O(numel) time, no memory beyond the result; the backward reads ``r`` again. Differentiable twice.
 
-    Examples
-    --------
-    >>> import torch, heterad
-    >>> heterad.ops.soft_threshold(torch.tensor([-2.0, 0.5, 3.0]), 1.0)
-    tensor([-1., 0., 2.])
+    Source:
+        Kumagai et al. (2023), Eq. (5).
+
+    Example:
+        >>> import torch, heterad
+        >>> heterad.ops.soft_threshold(torch.tensor([-2.0, 0.5, 3.0]), 1.0)
+        tensor([-1.,  0.,  2.])
     """
     if isinstance(t, (int, float)) and not isinstance(t, bool):
         dtype = _checks.floating(r=r)

@@ -54,10 +54,8 @@ def assert_accurate(op: str, sample: Sample, call: Callable[..., Any] | None = N
     Errors are norm-wise: two correct orders of float32 operations flip a few masks of the soft threshold, and single
     entries next to a kink then differ.
 
-    Raises
-    ------
-    AssertionError
-        Naming the op, the sample, the output or gradient, its error and the error that was allowed.
+    Raises:
+        AssertionError: naming the op, the sample, the output or gradient, its error and the error that was allowed.
     """
     import heterad
 
