@@ -49,11 +49,11 @@ def ridge_solve(h: Tensor, y: Tensor, mu: Tensor, *, mask: Tensor | None = None)
     batch, n = tuple(h.shape[:-2]), h.shape[-2]
     _checks.shape("y", y, (*batch, n, y.shape[-1] if y.ndim else 0), "h [..., N, J]")
     mask = _checks.mask("mask", mask, (*batch, n), h)
-    mu = _checks.per_task("mu", mu, batch)
     _checks.not_negative("mu", mu, zero=False)
     backend = _backend.choose("ridge_solve", h.device.type)
     work = _backend.work_dtype(dtype, backend)
     h, y, mu = (t if t.dtype == work else t.to(work) for t in (h, y, mu))
+    mu = _checks.per_task("mu", mu, batch)
     w = reference.ridge_solve(h, y, mu, mask) if backend == "reference" else _op(h, y, mu, mask)[0]
     return w if work == dtype else w.to(dtype)
 

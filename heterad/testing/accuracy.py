@@ -12,7 +12,8 @@ from heterad.ops import reference
 from heterad.ops.deviation_loss import PRIOR
 from heterad.testing.samples import Sample
 
-ATOL = {torch.float64: 1e-12, torch.float32: 1e-6, torch.bfloat16: 1e-3, torch.float16: 1e-3}
+# In float64 both sides round alike, and a gradient whose terms cancel keeps some 1e-12 of that.
+ATOL = {torch.float64: 1e-11, torch.float32: 1e-6, torch.bfloat16: 1e-3, torch.float16: 1e-3}
 
 
 def relative_error(got: Tensor, expected: Tensor) -> float:
