@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from heterad.detectors.inputs import Scaling
+from heterad.detectors.parameters import check_device, check_parameters
 from heterad.methods.robust_meta import Adapted
 from heterad.train import read_tensors, write_tensors
 
@@ -51,24 +53,36 @@ def load(cls: type, path: str | os.PathLike[str], device: str | torch.device | N
     tensors, record = read_tensors(path)
     if record.get("kind") != KIND:
         raise ValueError(f"{path}: expected a {KIND}, got a {record.get('kind')}")
-    if record["format_version"] > FORMAT_VERSION:
+    version = record.get("format_version")
+    if not isinstance(version, int) or version > FORMAT_VERSION:
         raise ValueError(
-            f"{path}: format version {record['format_version']} is newer than this library's {FORMAT_VERSION}; "
-            f"it was written by heterad {record['library_version']}"
+            f"{path}: format version {version} is newer than this library's {FORMAT_VERSION}; "
+            f"it was written by heterad {record.get('library_version')}"
         )
+    try:
+        return _restore(cls, tensors, record, device)
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{path}: its contents do not fit its configuration ({error})") from None
+
+
+def _restore(cls: type, tensors: dict[str, Tensor], record: dict[str, Any], device: Any) -> Any:
     detector = cls(**record["configuration"] | {"device": device})
+    check_parameters(detector)
     detector.n_features_in_ = record["n_features"]
     if record["feature_names"] is not None:
         detector.feature_names_in_ = np.array(record["feature_names"], dtype=object)
-    for name, value in record["training"].items():
-        setattr(detector, name, np.asarray(value) if name == "validation_groups_" else value)
+    training = record["training"]
+    for name in SUMMARY:
+        setattr(detector, name, training[name])
+    detector.validation_groups_ = np.asarray(training["validation_groups_"])
     model = detector._new_model()
     model.load_state_dict({k.removeprefix("model."): t for k, t in tensors.items() if k.startswith("model.")})
-    detector.model_ = model.to(device or "cpu").double().requires_grad_(False)
+    where = check_device(device)
+    detector.model_ = model.to(where).double().requires_grad_(False)
     detector.scaling_ = Scaling(tensors["scaling.mean"].numpy(), tensors["scaling.scale"].numpy())
     task = detector._new_task()
     task.model_, task.scaling_ = detector.model_, detector.scaling_
-    task.adapted_ = Adapted(tensors["task.z"].to(device or "cpu"), tensors["task.w"].to(device or "cpu"))
+    task.adapted_ = Adapted(tensors["task.z"].to(where), tensors["task.w"].to(where))
     task.support_scores_ = tensors["task.support_scores"].numpy()
     task.threshold_ = record["task_threshold"]
     detector._take_task(task)

@@ -6,6 +6,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+import torch
 
 from heterad.detectors.thresholds import check_share
 
@@ -31,8 +32,21 @@ def check_parameters(detector: Any) -> None:
             raise TypeError(f"{name}: expected a number, got {value!r}")
         if name in SHARES:
             check_share(name, float(value))
-        elif not 0 < value < float("inf"):
+        elif not 0 < float(value) < float("inf"):
             raise ValueError(f"{name}: expected a finite number above 0, got {value}")
+    check_device(detector.device)
+
+
+def check_device(device: str | torch.device | None) -> torch.device:
+    """The device to compute on; raise unless it is there."""
+    try:
+        found = torch.device("cpu" if device is None else device)
+    except RuntimeError:
+        found = None
+    here = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    if found is None or str(found) not in [*here, *(["cuda"] if len(here) > 1 else [])]:
+        raise ValueError(f"device: expected one of {', '.join(here)}, got {device!r}")
+    return found
 
 
 def seeds(random_state: int | np.random.RandomState | None) -> list[int]:

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from heterad.data.tasks import TaskSet
 from heterad.detectors import model_file
 from heterad.detectors.inputs import check_groups, check_labels, fit_scaling
-from heterad.detectors.parameters import check_parameters, seeds
+from heterad.detectors.parameters import check_device, check_parameters, seeds
 from heterad.detectors.task import TaskDetector
 from heterad.detectors.thresholds import ThresholdMixin
 from heterad.methods import RobustMeta, Sampling, meta_fit
@@ -161,7 +161,7 @@ class RobustMetaDetector(ThresholdMixin, BaseEstimator):
         outcome = labels if labelled else np.zeros_like(labels)
         scaling = fit_scaling(X[~held_out], self.scale)
         scaled = scaling.apply(X)
-        device = torch.device(self.device or "cpu")
+        device = check_device(self.device)
         model = self._new_model(init_seed).to(device)
         loop = meta_fit(
             model,
@@ -270,12 +270,12 @@ class RobustMetaDetector(ThresholdMixin, BaseEstimator):
         return RobustMeta(
             self.n_features_in_,
             torch.Generator().manual_seed(seed),
-            task_dim=self.task_dim,
-            embed_dim=self.embed_dim,
-            hidden=self.hidden,
-            n_iter=self.n_iter,
-            lam_init=self.lam_init,
-            mu_init=self.mu_init,
+            task_dim=int(self.task_dim),
+            embed_dim=int(self.embed_dim),
+            hidden=int(self.hidden),
+            n_iter=int(self.n_iter),
+            lam_init=float(self.lam_init),
+            mu_init=float(self.mu_init),
         )
 
     def _new_task(self, x: np.ndarray | None = None) -> TaskDetector:

@@ -104,8 +104,13 @@ class TaskDetector(ThresholdMixin, BaseEstimator):
     def adapt_to(self, x: np.ndarray, model: RobustMeta, scaling: Scaling) -> TaskDetector:
         """Adapt to checked rows ``x [n, D]`` and set the threshold; for the parent detector."""
         self.model_, self.scaling_ = model, scaling
-        with torch.no_grad():
-            self.adapted_ = model.adapt(self._to_model(x))
+        try:
+            with torch.no_grad():
+                self.adapted_ = model.adapt(self._to_model(x))
+        except torch.linalg.LinAlgError as error:
+            raise ValueError(
+                f"X: expected values that can be adapted to, got up to {np.abs(x).max():.3g} ({error})"
+            ) from None
         self.support_scores_ = self.scores(x)
         return self.set_threshold(contamination=self.contamination)
 

@@ -44,8 +44,8 @@ def write_tensors(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], r
         ({'w': tensor([1., 1.])}, {'kind': 'demo'})
     """
     stored = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    text = json.dumps(record, sort_keys=True, allow_nan=False)
-    data = save(stored, metadata={KEY: text, "sha256": _digest(stored, text)})
+    sealed = {"record": record, "sha256": _digest(stored, record)}
+    data = save(stored, metadata={KEY: json.dumps(sealed, sort_keys=True)})  # two keys would be stored in any order
     target = Path(path)
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
@@ -79,19 +79,20 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
         tensors = load(data)
         (size,) = struct.unpack("<Q", data[:8])
         metadata = json.loads(data[8 : 8 + size]).get("__metadata__", {})
+        sealed = json.loads(metadata.get(KEY, "{}"))
     except (SafetensorError, ValueError, KeyError, struct.error, RecursionError) as error:
         raise ValueError(f"{path}: expected a safetensors file, got one that is damaged or foreign ({error})") from None
-    if KEY not in metadata:
+    if not isinstance(sealed, dict) or sealed.keys() != {"record", "sha256"}:
         raise ValueError(f"{path}: expected a file written by heterad, got a foreign safetensors file")
-    if metadata.get("sha256") != _digest(tensors, metadata[KEY]):
+    if sealed["sha256"] != _digest(tensors, sealed["record"]):
         raise ValueError(f"{path}: contents do not match their checksum; the file is damaged")
-    return tensors, json.loads(metadata[KEY])
+    return tensors, sealed["record"]
 
 
-def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
-    digest = hashlib.sha256(text.encode())
+def _digest(tensors: Mapping[str, Tensor], record: Any) -> str:
+    digest = hashlib.sha256(json.dumps(record, sort_keys=True, allow_nan=False).encode())
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"\0{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

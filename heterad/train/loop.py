@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+ADVICE = "scale the features or lower the learning rate"
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -93,8 +95,15 @@ class Loop:
             This loop.
 
         Raises:
-            ValueError: the loss is no longer a finite number.
+            ValueError: the loss is no longer a finite number, or a linear system can no longer be solved.
         """
+        try:
+            self._run()
+        except torch.linalg.LinAlgError as error:
+            raise ValueError(f"training diverged at step {self.step + 1}: {error}; {ADVICE}") from None
+        return self
+
+    def _run(self) -> None:
         started = time.perf_counter() - self._seconds
         total = None
         while self.step < self.settings.max_iter and not self.stopped:
@@ -110,13 +119,11 @@ class Loop:
                 total = None
         if self._best:
             self.model.load_state_dict(self._best)
-        return self
 
     def _evaluate(self, total: float) -> None:
         if not math.isfinite(total):
             raise ValueError(
-                f"training diverged before step {self.step}: expected a finite loss, got {total}; "
-                "scale the features or lower the learning rate"
+                f"training diverged before step {self.step}: expected a finite loss, got {total}; {ADVICE}"
             )
         value = None if self.validate is None else self.validate()
         self.history["loss"].append(total / (self.step - (self.history["step"] or [0])[-1]))

@@ -39,6 +39,13 @@ def test_round_trip(path: Path) -> None:
         assert tensors[name].dtype == tensor.dtype
 
 
+def test_the_same_contents_give_the_same_bytes(path: Path) -> None:
+    again = path.with_name("again")
+    for _ in range(5):
+        write_tensors(again, dict(reversed(TENSORS.items())), dict(reversed(RECORD.items())))
+        assert again.read_bytes() == path.read_bytes()
+
+
 def test_an_existing_file_is_replaced_and_nothing_is_left_beside_it(path: Path) -> None:
     write_tensors(path, {}, {"new": 1})
     assert read_tensors(path) == ({}, {"new": 1})
@@ -83,7 +90,9 @@ def test_every_truncation_is_noticed(path: Path) -> None:
         (b"\x80\x04\x95\x10", "damaged or foreign"),
         (b"\xff" * 64, "damaged or foreign"),
         (save({"w": torch.ones(2)}), "foreign safetensors file"),
-        (save({"w": torch.ones(2)}, metadata={"heterad": "{}"}), "checksum"),
+        (save({"w": torch.ones(2)}, metadata={"heterad": "{}"}), "foreign safetensors file"),
+        (save({"w": torch.ones(2)}, metadata={"heterad": "[]"}), "foreign safetensors file"),
+        (save({"w": torch.ones(2)}, metadata={"heterad": '{"record": 1, "sha256": ""}'}), "checksum"),
         (struct.pack("<Q", 8) + json.dumps([[[]]]).encode(), "damaged or foreign"),
     ],
 )

@@ -106,3 +106,12 @@ def test_divergence_is_an_error() -> None:
         loop.model.weight.fill_(math.inf)
     with pytest.raises(ValueError, match="training diverged before step 5: expected a finite loss, got"):
         loop.run()
+
+
+def test_a_system_that_cannot_be_solved_is_divergence() -> None:
+    loop = make(Settings(max_iter=10))
+    loop.draw_loss = lambda generator: torch.linalg.cholesky(-torch.eye(2)).sum()
+    with pytest.raises(
+        ValueError, match=r"training diverged at step 1: .* not positive-definite.*; scale the features"
+    ):
+        loop.run()

@@ -1,0 +1,51 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a temporary path beside ``path`` to write to, and rename it to ``path`` if all went well.
+
+    A reader sees the old file or the new one, never a part; after an error the old file still stands and the
+    temporary one is gone. The temporary name keeps the suffix, from which writers tell the format.
+
+    Args:
+        path: the file to make or replace.
+
+    Yields:
+        The path to write to.
+
+    Raises:
+        OSError: the folder is missing or cannot be written to.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "note.txt"
+        >>> with whole_file(path) as partial:
+        ...     _ = partial.write_text("all of it")
+        >>> path.read_text()
+        'all of it'
+    """
+    target = Path(path)
+    partial = target.with_name(f".{target.stem}.{os.getpid()}.partial{target.suffix}")
+    try:
+        yield partial
+        os.replace(partial, target)
+    except OSError as error:
+        raise _about(target, error) from None
+    finally:
+        if partial.parent.is_dir():
+            partial.unlink(missing_ok=True)
+
+
+def _about(target: Path, error: OSError) -> OSError:
+    """The same error, naming the file that was asked for and not the temporary one."""
+    if error.errno is None:
+        return error
+    return OSError(error.errno, os.strerror(error.errno), str(target))

@@ -1,0 +1,209 @@
+"""Anomaly heterogeneity learning (Zhu et al., CVPR 2024): one scorer from many simulated anomaly distributions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.func import functional_call, vmap
+
+from heterad.data.augment import describe, kinds_for
+from heterad.data.mixture import Batch, Mixture
+from heterad.data.partition import Distribution, anomaly_distributions, cluster_normals, random_clusters
+from heterad.methods.generalisation import Generalisation
+from heterad.nn.scorer import Scorer
+from heterad.train import Loop, Settings
+
+
+@dataclass(frozen=True)
+class AHLRecipe:
+    """How a unified model is learned.
+
+    Args:
+        epochs: epochs; weights of the base models change from one to the next.
+        batches: updates of the unified model in an epoch.
+        batch_size: rows of a batch and base model.
+        lr: learning rate of the unified model g (paper: 2e-3).
+        inner_steps: updates of the base models before each update of g.
+        inner_lr: their learning rate (paper: 2e-4).
+        second_order: whether the gradient of g goes through the updates of the base models.
+        n_clusters: C, clusters of the normals (paper: 3).
+        window: K, epochs that the importance model looks back (paper: 5); None weighs all base models alike.
+        temperature: of the softmax of Eq. (7); the paper's is 1.
+        clusters: "kmeans", or "random" subsets of the normals for comparison.
+        learn_on: "query" (the paper's), or "support" to learn in a closed world for comparison.
+    """
+
+    epochs: int = 30
+    batches: int = 20
+    batch_size: int = 48
+    lr: float = 2e-3
+    inner_steps: int = 2
+    inner_lr: float = 2e-4
+    second_order: bool = False
+    n_clusters: int = 3
+    window: int | None = 5
+    temperature: float = 1.0
+    clusters: str = "kmeans"
+    learn_on: str = "query"
+
+
+class AHL:
+    """Algorithm 1. The unified model g is trained in place; the T base models are one stack of its parameters.
+
+    Args:
+        model: g, on the device of the rows.
+        x: rows ``[n, d]`` or ``[n, C, H, W]``.
+        y: 1 seen anomaly, 0 normal ``[n]``; at least two normals.
+        generator: of that device; source of batches, pseudo anomalies and references.
+        rng: source of the partition.
+        recipe: how.
+
+    Attributes:
+        distributions: the T simulated anomaly distributions D_i.
+        weights: w_i ``[T]``.
+
+    Source:
+        Zhu et al. (CVPR 2024), Algorithm 1.
+
+    Example:
+        >>> from heterad.nn.devnet import DevNet
+        >>> g = torch.Generator().manual_seed(0)
+        >>> x, y = torch.rand(30, 4, generator=g), (np.arange(30) % 5 == 0).astype(int)
+        >>> ahl = AHL(DevNet((4,), g), x, y, g, np.random.default_rng(0), AHLRecipe(epochs=2))
+        >>> loop = ahl.fit()
+        >>> len(ahl.distributions), loop.step, [len(w) for w in loop.history["w"]]
+        (7, 40, [7, 7])
+    """
+
+    def __init__(
+        self,
+        model: Scorer,
+        x: Tensor,
+        y: np.ndarray,
+        generator: torch.Generator,
+        rng: np.random.Generator,
+        recipe: AHLRecipe,
+    ) -> None:
+        self.model, self.generator, self.recipe = model, generator, recipe
+        normal, anomaly = np.flatnonzero(y == 0), np.flatnonzero(y == 1)
+        cluster = self._cluster(x, normal, rng)
+        self.distributions = anomaly_distributions(normal, anomaly, cluster, rng)
+        self.support, self.query = self._mixtures(x, normal, cluster, rng)
+        self.weights = x.new_full((len(self.distributions),), 1 / len(self.distributions))
+        self.generalisation = Generalisation(self.distributions, y, generator, recipe.window, recipe.temperature)
+        self._x = x
+        self._theta: Tensor
+        model.draw_references(x, torch.as_tensor(y.astype(np.int64), device=x.device), generator)
+
+    def fit(self, *, callback: Callable[[Loop], None] | None = None) -> Loop:
+        """Alternate Eqs. (1) and (4) to the end.
+
+        Args:
+            callback: called with the loop after each epoch.
+
+        Returns:
+            The finished loop; an entry of its ``history`` per epoch, with the weights ``w`` used in it and the
+            generalisation errors ``r`` estimated after it (None before there is a sequence to learn from).
+
+        Raises:
+            ValueError: training diverged.
+
+        Cost:
+            epochs x batches x (inner_steps + 1) passes over T x batch_size rows, the T models in one batch; memory
+            of the activations of one such pass, of inner_steps + 1 with ``second_order``.
+        """
+
+        def end_epoch(loop: Loop) -> None:
+            loop.history.setdefault("w", []).append(self.weights.tolist())
+            self.weights, r = self.generalisation.look(self.scores(self._theta))
+            loop.history.setdefault("r", []).append(r)
+            if callback is not None:
+                callback(loop)
+
+        recipe = self.recipe
+        settings = Settings(recipe.epochs * recipe.batches, recipe.lr, recipe.batches, patience=None)
+        self.model.train()
+        loop = Loop(self.model, self.draw_loss, self.generator, settings, callback=end_epoch).run()
+        self.model.eval()
+        return loop
+
+    def draw_loss(self, generator: torch.Generator) -> Tensor:
+        """Eq. (4) on fresh batches: sum_i w_i L(query_i; theta_i), theta_i adapted to support_i from theta_g."""
+        self._theta = self.adapt([self.support.draw(generator) for _ in range(self.recipe.inner_steps)])
+        judged = self.query if self.recipe.learn_on == "query" else self.support
+        return (self.weights * self.losses(self._theta, judged.draw(generator))).sum() + self.model.penalty()
+
+    def adapt(self, batches: list[Batch]) -> Tensor:
+        """Eq. (1): the parameters of all base models, ``[T, P]``, after one Adam step per support batch.
+
+        Each starts at theta_g. In the first order they move with theta_g as if the steps did not depend on it.
+        """
+        shared = torch.cat([p.flatten() for p in self.model.parameters()])
+        start = shared.expand(len(self.distributions), -1)
+        exact = self.recipe.second_order
+        theta = start if exact else start.detach().requires_grad_()
+        mean = square = torch.zeros_like(theta)
+        for step, batch in enumerate(batches, 1):
+            (slope,) = torch.autograd.grad(self.losses(theta, batch).sum(), theta, create_graph=exact)
+            mean = 0.9 * mean + 0.1 * slope
+            square = 0.999 * square + 0.001 * slope.square()
+            size = (square / (1 - 0.999**step) + 1e-16).sqrt()  # the root's own slope is infinite at 0
+            theta = theta - self.recipe.inner_lr / (1 - 0.9**step) * mean / size
+            if not exact:
+                theta = theta.detach().requires_grad_()
+        return theta if exact else start + (theta - start).detach()
+
+    def losses(self, theta: Tensor, batch: Batch) -> Tensor:
+        """The mean loss of each base model on its own rows, ``[T]``, in one batched pass."""
+        return self.model.loss(self.heads(theta, batch.x), batch.kind).mean(-1)
+
+    def heads(self, theta: Tensor, x: Tensor, *, same_rows: bool = False) -> dict[str, Tensor]:
+        """Scores ``[T, n]`` by head of rows ``x [T, n, ...]``, or of rows ``x [n, ...]`` that all models share."""
+        shapes = {name: p.shape for name, p in self.model.named_parameters()}
+        parts = theta.split([shape.numel() for shape in shapes.values()], -1)
+        stack = {name: part.view(-1, *shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
+        each = vmap(lambda p, rows: functional_call(self.model, p, (rows,)), in_dims=(0, None if same_rows else 0))
+        return each(stack, x)
+
+    @torch.no_grad()
+    def scores(self, theta: Tensor) -> Tensor:
+        """What every base model makes of every training row, in [0, 1], ``[n, T]``."""
+        parts = self._x.split(max(1, 2**20 // self._x[0].numel()))
+        total = [self.model.total(self.heads(theta, part, same_rows=True)) for part in parts]
+        return self.model.probability(torch.cat(total, -1)).T
+
+    def _cluster(self, x: Tensor, normal: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        if self.recipe.clusters == "random":
+            return random_clusters(len(normal), self.recipe.n_clusters, rng)
+        rows = x[torch.as_tensor(normal, device=x.device)]
+        features = rows.flatten(2).mean(-1) if rows.ndim > 2 else rows
+        return cluster_normals(features.cpu().numpy(), self.recipe.n_clusters, rng)
+
+    def _mixtures(
+        self, x: Tensor, normal: np.ndarray, cluster: np.ndarray, rng: np.random.Generator
+    ) -> tuple[Mixture, Mixture]:
+        """Support and query sets, whose pseudo anomalies are of different kinds."""
+        device = x.device
+        normals = describe(x[torch.as_tensor(normal, device=device)], torch.as_tensor(cluster, device=device))
+        kinds = kinds_for(tuple(x.shape[1:]))
+        order = [rng.permutation(kinds) for _ in self.distributions]
+        sides: list[tuple[Callable[[Distribution], np.ndarray], Callable[[Distribution], np.ndarray], int]] = [
+            (lambda d: d.support_normal, lambda d: d.support_anomaly, 0),
+            (lambda d: d.query_normal, lambda d: d.query_anomaly, -1),
+        ]
+        support, query = (
+            Mixture(
+                x,
+                [normals_of(d) for d in self.distributions],
+                [anomalies_of(d) for d in self.distributions],
+                self.recipe.batch_size,
+                normals,
+                [(str(kind[place]),) for kind in order],
+            )
+            for normals_of, anomalies_of, place in sides
+        )
+        return support, query

@@ -1,0 +1,140 @@
+"""Saved and loaded detectors: the same scores bit for bit, and no file does harm."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import heterad
+from heterad.data.toy import toy_tasks
+from heterad.detectors import RobustMetaDetector
+from heterad.train import read_tensors, write_tensors
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def small(**options) -> RobustMetaDetector:
+    return RobustMetaDetector(max_iter=2, hidden=4, embed_dim=4, task_dim=3, **options)
+
+
+def test_round_trip_is_bitwise(fitted, target, tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    fitted.set_threshold(value=3.5)
+    fitted.save(file)
+    loaded = RobustMetaDetector.load(file)
+    np.testing.assert_array_equal(loaded.decision_function(target.x), fitted.decision_function(target.x))
+    for theirs, ours in ((fitted, loaded), (fitted.adapt(target.x[:60]), loaded.adapt(target.x[:60]))):
+        np.testing.assert_array_equal(ours.decision_function(target.x), theirs.decision_function(target.x))
+        np.testing.assert_array_equal(ours.predict_proba(target.x), theirs.predict_proba(target.x))
+        np.testing.assert_array_equal(ours.explain(target.x), theirs.explain(target.x))
+    assert loaded.threshold_ == 3.5
+    assert loaded.task_.threshold_ == fitted.task_.threshold_
+    assert loaded.get_params() == fitted.get_params()
+    for name in ("history_", "n_iter_", "best_iter_", "best_validation_", "n_features_in_"):
+        assert getattr(loaded, name) == getattr(fitted, name)
+    assert loaded.validation_groups_.tolist() == fitted.validation_groups_.tolist()
+    again = tmp_path / "again.safetensors"
+    loaded.save(again)
+    assert again.read_bytes() == file.read_bytes()
+
+
+def test_the_record_is_readable_by_anyone(tmp_path: Path) -> None:
+    toy = toy_tasks(5, 20)
+    frame = pd.DataFrame(toy.x, columns=list("abcdefghij"))
+    file = tmp_path / "model.safetensors"
+    small(device="cpu", random_state=np.random.RandomState(0)).fit(frame, toy.y, toy.groups.astype(str)).save(file)
+    size = int.from_bytes(file.read_bytes()[:8], "little")
+    record = json.loads(json.loads(file.read_bytes()[8 : 8 + size])["__metadata__"]["heterad"])["record"]
+    assert record["kind"] == "RobustMetaDetector"
+    assert record["format_version"] == 1
+    assert record["library_version"] == heterad.__version__
+    assert record["feature_names"] == list("abcdefghij")
+    assert record["configuration"]["hidden"] == 4
+    assert "device" not in record["configuration"]
+    assert record["training"]["n_iter_"] == 2
+    loaded = RobustMetaDetector.load(file, device="cpu")
+    assert loaded.feature_names_in_.tolist() == list("abcdefghij")
+    assert loaded.device == "cpu"
+    with pytest.raises(ValueError, match="feature names should match"):
+        loaded.decision_function(frame.rename(columns={"a": "z"}))
+
+
+def test_numpy_options_can_be_saved(tmp_path: Path) -> None:
+    toy = toy_tasks(2, 20)
+    small(n_iter=np.int64(3), lr=np.float32(0.01)).fit(toy.x, toy.y, toy.groups).save(tmp_path / "m")
+    assert RobustMetaDetector.load(tmp_path / "m").n_iter == 3
+
+
+def test_damaged_files_raise_or_score_the_same(tmp_path: Path) -> None:
+    toy = toy_tasks(2, 20)
+    detector = small().fit(toy.x, toy.y, toy.groups)
+    expected = detector.decision_function(toy.x)
+    file = tmp_path / "model.safetensors"
+    detector.save(file)
+    whole = file.read_bytes()
+    rng = np.random.default_rng(0)
+    caught = 0
+    for _ in range(1000):
+        damaged = bytearray(whole)
+        if rng.random() < 0.2:
+            damaged = damaged[: rng.integers(len(whole))]
+        else:
+            for position in rng.integers(len(whole) * 8, size=rng.integers(1, 4)):
+                damaged[position // 8] ^= 1 << (position % 8)
+        file.write_bytes(damaged)
+        try:
+            loaded = RobustMetaDetector.load(file)
+        except (ValueError, OSError):
+            caught += 1
+        else:
+            np.testing.assert_array_equal(loaded.decision_function(toy.x), expected)
+    assert caught > 990
+
+
+def rewrite(file: Path, **changes) -> None:
+    """A well-formed file whose record lies."""
+    tensors, record = read_tensors(file)
+    write_tensors(file, tensors, record | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"kind": "AHLDetector"}, "expected a RobustMetaDetector, got a AHLDetector"),
+        ({"format_version": 2}, "format version 2 is newer than this library's 1"),
+        ({"configuration": {"hidden": 5}}, "do not fit its configuration"),
+        ({"configuration": {"unknown": 5}}, "do not fit its configuration"),
+        ({"configuration": {"hidden": "many"}}, "do not fit its configuration"),
+        ({"n_features": 7}, "do not fit its configuration"),
+        ({"training": None}, "do not fit its configuration"),
+    ],
+)
+def test_files_that_lie(tmp_path: Path, changes: dict, message: str) -> None:
+    toy = toy_tasks(2, 20)
+    file = tmp_path / "model.safetensors"
+    small().fit(toy.x, toy.y, toy.groups).save(file)
+    rewrite(file, **changes)
+    with pytest.raises(ValueError, match=message):
+        RobustMetaDetector.load(file)
+
+
+def test_a_record_without_its_keys(tmp_path: Path) -> None:
+    write_tensors(tmp_path / "m", {"w": torch.ones(1)}, {"kind": "RobustMetaDetector", "format_version": 1})
+    with pytest.raises(ValueError, match="do not fit its configuration"):
+        RobustMetaDetector.load(tmp_path / "m")
+
+
+@pytest.mark.parametrize("version", [1])
+def test_files_of_every_version_load(version: int) -> None:
+    detector = RobustMetaDetector.load(GOLDEN / f"robust_meta_v{version}.safetensors")
+    expected = json.loads((GOLDEN / f"robust_meta_v{version}.json").read_text())
+    np.testing.assert_allclose(detector.decision_function(expected["x"]), expected["scores"], rtol=1e-9)
+    np.testing.assert_allclose(
+        detector.adapt(expected["x"]).decision_function(expected["x"]), expected["adapted_scores"], rtol=1e-6
+    )
+    assert detector.threshold_ == expected["threshold"]

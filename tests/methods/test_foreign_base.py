@@ -1,0 +1,79 @@
+"""AHL with base models that it has never heard of."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from heterad.methods.ahl import AHL, AHLRecipe
+from heterad.nn.scorer import NORMAL, SEEN, as_scorer
+from heterad.ops import roc_auc
+
+
+class Classifier(nn.Module):
+    """A network with the cross-entropy as its loss."""
+
+    def __init__(self, d: int) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(d, 16), nn.ReLU(), nn.Linear(16, 1), nn.Flatten(0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+    def loss(self, heads: dict[str, Tensor], kind: Tensor) -> Tensor:
+        y = (kind != NORMAL).to(heads["score"].dtype)
+        return F.binary_cross_entropy_with_logits(heads["score"], y, reduction="none")
+
+    def probability(self, score: Tensor) -> Tensor:
+        return score.sigmoid()
+
+
+class Pairs(nn.Module):
+    """Scores of pairs with known rows, as PReNet learns them: two anomalies 8, one of each 4, two normals 0."""
+
+    def __init__(self, d: int, n_references: int = 8) -> None:
+        super().__init__()
+        self.n_references = n_references
+        self.embed = nn.Sequential(nn.Linear(d, 16), nn.ReLU())
+        self.relate = nn.Linear(32, 1)
+        self.register_buffer("known", torch.zeros(2, n_references, d))
+
+    def draw_references(self, x: Tensor, kind: Tensor, generator: torch.Generator) -> None:
+        for side, label in enumerate((NORMAL, SEEN)):
+            rows = x[kind == label]
+            at = torch.randint(len(rows), (self.n_references,), device=x.device, generator=generator)
+            self.known[side] = rows[at]
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        own, known = self.embed(x), self.embed(self.known)
+        left, right = self.relate.weight[0].chunk(2)
+        score = (own @ left)[:, None] + (known @ right).mean(1) + self.relate.bias
+        return {"with_normal": score[:, 0], "with_anomaly": score[:, 1]}
+
+    def loss(self, heads: dict[str, Tensor], kind: Tensor) -> Tensor:
+        odd = (kind != NORMAL).to(heads["with_normal"].dtype)
+        return (heads["with_normal"] - 4 * odd).abs() + (heads["with_anomaly"] - 4 * odd - 4).abs()
+
+    def probability(self, score: Tensor) -> Tensor:
+        return ((score - 4) / 8).clamp(0, 1)
+
+
+@pytest.mark.parametrize("base", [Classifier, Pairs])
+def test_a_foreign_base_learns(base) -> None:
+    g = torch.Generator().manual_seed(0)
+    y = np.repeat([0, 1], [60, 6])
+    x = torch.randn(166, 5, generator=g)
+    truth = torch.arange(100) % 2
+    x[60:66] += 3
+    x[66:] += 3 * truth[:, None]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = as_scorer(base(5))
+    recipe = AHLRecipe(epochs=4, batches=10, lr=1e-2, window=2)
+    loop = AHL(model, x[:66], y, g, np.random.default_rng(0), recipe).fit()
+    assert loop.history["r"][-1] is not None
+    with torch.no_grad():
+        assert roc_auc(model.total(model(x[66:])), truth) > 0.95
