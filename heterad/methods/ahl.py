@@ -151,7 +151,7 @@ class AHL:
             (slope,) = torch.autograd.grad(self.losses(theta, batch).sum(), theta, create_graph=exact)
             mean = 0.9 * mean + 0.1 * slope
             square = 0.999 * square + 0.001 * slope.square()
-            size = (square / (1 - 0.999**step) + 1e-16).sqrt()  # the root's own slope is infinite at 0
+            size = (square / (1 - 0.999**step)).clamp(min=1e-32).sqrt() + 1e-8  # the root's own slope at 0 is infinite
             theta = theta - self.recipe.inner_lr / (1 - 0.9**step) * mean / size
             if not exact:
                 theta = theta.detach().requires_grad_()

@@ -60,7 +60,7 @@ def adam_by_hand(model: Scorer, theta: dict, batches: list[Batch], i: int, lr: f
     (batch,) = batches  # Adam's first step is lr g / (|g| + eps)
     loss = model.loss(functional_call(model, theta, (batch.x[i],)), batch.kind[i]).mean()
     slopes = torch.autograd.grad(loss, list(theta.values()), create_graph=True)
-    return {n: p - lr * g / (g.square() + 1e-16).sqrt() for (n, p), g in zip(theta.items(), slopes, strict=True)}
+    return {n: p - lr * g / (g.abs() + 1e-8) for (n, p), g in zip(theta.items(), slopes, strict=True)}
 
 
 @pytest.mark.parametrize("shape", [(6,), (4, 5, 3)])
@@ -124,7 +124,6 @@ def test_every_batch_is_a_step_and_history_tells_of_every_epoch(second_order: bo
 
 
 def test_support_and_query_get_other_pseudo_anomalies() -> None:
-    x, y, *_ = vectors()
     ahl = learner(DRA)
     for place in range(7):
         sides = [
@@ -135,10 +134,9 @@ def test_support_and_query_get_other_pseudo_anomalies() -> None:
         assert sides[0] != sides[1]
 
 
-@pytest.mark.parametrize("model", [DevNet, DRA])
-@pytest.mark.parametrize("n_anomalies", [0, 1, 6])
+@pytest.mark.parametrize(("model", "n_anomalies"), [(DRA, 0), (DRA, 1), (DRA, 6), (DevNet, 6)])
 def test_it_learns_from_many_few_and_no_anomalies(model, n_anomalies: int) -> None:
-    x, y, test, truth = vectors(n_anomalies)
+    _, _, test, truth = vectors(n_anomalies)
     ahl = learner(model, AHLRecipe(epochs=4, batches=15, lr=1e-2, window=2), n_anomalies=n_anomalies)
     loop = ahl.fit()
     assert loop.history["loss"][-1] < loop.history["loss"][0]

@@ -37,13 +37,13 @@ def test_the_model_that_scores_better_weighs_more(temperature: float) -> None:
         weights, errors = watched.look(scores)
         assert errors is None
         assert weights.tolist() == [0.5, 0.5]
-    for _ in range(30):
+    for _ in range(12):
         weights, errors = watched.look(scores)
     assert errors is not None
-    assert errors[0] < 0.05 < 0.25 < errors[1]
+    assert errors[0] < 0.15 < 0.2 < errors[1]
     expected = torch.softmax(-torch.tensor(errors) / temperature, 0)
     torch.testing.assert_close(weights, expected)
-    assert weights[0] > (0.95 if temperature < 1 else 0.55)
+    assert weights[0] > (0.9 if temperature < 1 else 0.55)
 
 
 def test_without_a_window_all_weigh_alike() -> None:
