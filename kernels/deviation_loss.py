@@ -48,10 +48,7 @@ def _deviation_loss_bwd(
     b_anomaly = tl.load(p_y + o, mask=m, other=0) != 0
     b_sign = tl.where(b_dev > 0, 1.0, tl.where(b_dev < 0, -1.0, b_dev))
     b_slope = tl.where(b_anomaly, tl.where(b_gap <= 0, 0.0, -1.0), b_sign)
-    if REDUCE:
-        b_grad = tl.load(p_grad).to(FLOAT)
-    else:
-        b_grad = tl.load(p_grad + o, mask=m, other=0.0).to(FLOAT)
+    b_grad = (tl.load(p_grad) if REDUCE else tl.load(p_grad + o, mask=m, other=0.0)).to(FLOAT)
     tl.store(p_out + o, (b_grad * b_slope * tl.full([1], scale, FLOAT)).to(p_out.dtype.element_ty), mask=m)
 
 
