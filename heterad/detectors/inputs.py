@@ -22,12 +22,16 @@ class Scaling(NamedTuple):
 def fit_scaling(x: np.ndarray, how: str | None) -> Scaling:
     """Statistics of the features ``x [n, D]``: mean and standard deviation, or 0 and 1 where ``how`` is None.
 
-    A feature that is constant (to rounding) keeps scale 1.
+    They are each feature's own ("standard") or those of all values alike ("global"). What is constant (to rounding)
+    keeps scale 1.
     """
     if how is None:
         return Scaling(np.zeros(x.shape[1]), np.ones(x.shape[1]))
+    if how == "global":
+        pooled = fit_scaling(x.reshape(-1, 1), "standard")
+        return Scaling(*(np.repeat(value, x.shape[1]) for value in pooled))
     if how != "standard":
-        raise ValueError(f"scale: expected 'standard' or None, got {how!r}")
+        raise ValueError(f"scale: expected 'standard', 'global' or None, got {how!r}")
     size = np.abs(x).max(0)
     size[size == 0] = 1
     shrunk = x / size  # squares of the raw values may overflow

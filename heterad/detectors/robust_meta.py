@@ -41,8 +41,9 @@ class RobustMetaDetector(ThresholdMixin, BaseEstimator):
         patience: stop after so many looks without a better validation AUC; None trains for ``max_iter`` steps.
         validation_fraction: share of the tasks kept for validation; of fewer than 1 / validation_fraction tasks
             none is, and training then takes ``max_iter`` steps and keeps the last weights.
-        scale: "standard" standardises each feature with the mean and standard deviation of the source tasks; None
-            leaves features as they are.
+        scale: "standard" standardises each feature with its mean and standard deviation in the source tasks;
+            "global" uses one mean and one standard deviation for all, which suits features of one kind, such as
+            pixels; None leaves features as they are.
         contamination: share of anomalies presumed in unlabelled rows; sets the default threshold.
         device: where to compute, as ``torch.device`` takes it; None is the CPU.
         random_state: int, ``numpy.random.RandomState`` or None. An int gives the same scores bit for bit on the

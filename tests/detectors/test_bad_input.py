@@ -31,7 +31,7 @@ INF = np.where(np.arange(10) == 3, np.inf, TOY.x)
         (TypeError, {"lr": "fast"}, "lr: expected a number, got 'fast'"),
         (ValueError, {"contamination": 1}, r"contamination: expected a share in \[0, 1\), got 1"),
         (ValueError, {"validation_fraction": 1.5}, r"validation_fraction: expected a share in \[0, 1\)"),
-        (ValueError, {"scale": "minmax"}, "scale: expected 'standard' or None, got 'minmax'"),
+        (ValueError, {"scale": "minmax"}, "scale: expected 'standard', 'global' or None, got 'minmax'"),
         (ValueError, {"random_state": -1}, "random_state: expected an integer >= 0, a RandomState or None, got -1"),
         (ValueError, {"random_state": "x"}, "random_state: expected an integer >= 0"),
         (ValueError, {"device": "toaster"}, "device: expected .* got 'toaster'"),

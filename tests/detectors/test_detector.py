@@ -165,6 +165,13 @@ def test_scaling_is_of_the_source_tasks_alone(source) -> None:
     np.testing.assert_allclose(detector.scaling_.scale, source.x[source.groups > 1].std(0))
 
 
+def test_one_scale_for_features_of_one_kind(source) -> None:
+    scaling = quick(scale="global").fit(source.x, source.y, source.groups, validation_groups=[0, 1]).scaling_
+    rows = source.x[source.groups > 1]
+    np.testing.assert_allclose(scaling.mean, np.full(rows.shape[1], rows.mean()))
+    np.testing.assert_allclose(scaling.scale, np.full(rows.shape[1], rows.std()))
+
+
 def test_constant_features_and_repeated_rows() -> None:
     x = np.repeat(rng.normal(size=(6, 3)), 5, axis=0)
     x[:, 1] = 1 / 3
