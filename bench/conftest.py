@@ -18,6 +18,7 @@ PEERS = ("torch", "triton", "numpy", "scikit-learn", "jax", "torchmetrics", "pyk
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--threads", type=int, default=2, help="threads of every provider on the CPU (default 2)")
+    parser.addoption("--budget", type=float, default=2.0, help="seconds to time a provider of a row for (default 2)")
 
 
 def pytest_configure(config: pytest.Config) -> None:

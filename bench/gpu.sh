@@ -3,7 +3,7 @@
 # and without installing anything; writes bench/results/<device>.json.
 #
 #   bench/gpu.sh          PYTHON=python3 and HETERAD_CUDA_ARCHS=90 may be set
-#   bench/gpu.sh --dry    the same steps on the CPU: smoke rows, interpreted kernels, results thrown away
+#   bench/gpu.sh --dry    the same steps on the CPU: two ops' smoke rows, results thrown away
 #
 # Every step runs even where one before it failed; the last lines say how each ended. Exit status 1 where one failed.
 set -uo pipefail
@@ -13,8 +13,8 @@ python=${PYTHON:-python3}
 export HETERAD_CUDA_ARCHS=${HETERAD_CUDA_ARCHS:-90}
 export HETERAD_COMMIT=${HETERAD_COMMIT:-$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)}
 export PYTHONDONTWRITEBYTECODE=1
-dry=0
-[ "${1:-}" = --dry ] && dry=1
+dry=0 device=cuda
+[ "${1:-}" = --dry ] && dry=1 device=cpu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 report=()
@@ -90,24 +90,24 @@ else
   skip "build" "needs setuptools and pybind11 (or torch's copy of its headers)"
 fi
 stage
-if [ "$dry" = 1 ]; then export TRITON_INTERPRET=1; else export TRITON_CACHE_DIR=$work/triton; fi
+export TRITON_CACHE_DIR=$work/triton
+cd "$work" || exit 2 # where the checkout's own heterad, without what was built, is not the first to be found
 step "which back end serves what" 60 "$python" -c 'import heterad; print(heterad.ops.info())'
-step "values and gradients of every back end" 180 "$python" bench/check_gpu.py $([ "$dry" = 1 ] && echo cpu)
+step "values and gradients of every back end" 180 "$python" "$root/bench/check_gpu.py" "$device"
 
 if [ "$dry" = 0 ] && command -v compute-sanitizer >/dev/null; then
   for tool in memcheck racecheck; do
     step "compute-sanitizer $tool" 100 \
-      compute-sanitizer --tool "$tool" --error-exitcode 9 "$python" bench/check_gpu.py cuda --only-run
+      compute-sanitizer --tool "$tool" --error-exitcode 9 "$python" "$root/bench/check_gpu.py" cuda --only-run
   done
 else
   skip "compute-sanitizer" "$([ "$dry" = 1 ] && echo 'dry run' || echo 'not found')"
 fi
 
+pytest=("$python" -m pytest -q -p no:cacheprovider -c "$root/pyproject.toml" --rootdir "$root")
 if has pytest; then
-  bench_flag=()
-  has pytest_benchmark || bench_flag=(-o addopts=--strict-markers)
-  step "tests that need a GPU" 120 "$python" -m pytest -q -p no:cacheprovider "${bench_flag[@]}" -m gpu tests
-  [ "$dry" = 1 ] && [ ${#report[@]} -gt 0 ] && report[-1]="${report[-1]} (without a GPU all are skipped)"
+  has pytest_benchmark || pytest+=(-o addopts=--strict-markers)
+  step "tests that need a GPU" 120 "${pytest[@]}" -m gpu "$root/tests"
 else
   skip "tests that need a GPU" "pytest is not installed; the step on values and gradients has checked the ops"
 fi
@@ -115,18 +115,15 @@ fi
 if has pytest && has pytest_benchmark; then
   rows=(-m gpu)
   [ "$dry" = 1 ] && rows=(-k "smoke and (soft_threshold or deviation_loss)")
-  step "times" 400 "$python" -m pytest -q -p no:cacheprovider bench "${rows[@]}" --benchmark-enable \
-    --benchmark-columns=median,rounds --benchmark-json="$work/bench.json"
+  step "times" 400 "${pytest[@]}" "$root/bench" "${rows[@]}" --benchmark-enable --benchmark-columns=median,rounds \
+    --benchmark-json="$work/bench.json"
   if [ -s "$work/bench.json" ]; then
-    device=$("$python" -c 'import re, torch
-name = torch.cuda.get_device_name() if torch.cuda.is_available() else "dry"
-print(re.sub("[^a-z0-9]+", "-", name.lower()).strip("-"))')
-    result=bench/results/$device.json
-    [ "$dry" = 1 ] && result=$work/dry.json
-    smoke=()
-    [ "$dry" = 1 ] && smoke=(--smoke)
-    step "report, saved as ${result#"$work"/}" 60 \
-      "$python" bench/report.py "$work/bench.json" --save "$result" "${smoke[@]}"
+    name=$("$python" -c 'import re, torch
+print(re.sub("[^a-z0-9]+", "-", torch.cuda.get_device_name().lower()) if torch.cuda.is_available() else "dry")')
+    result=$root/bench/results/$name.json smoke=()
+    [ "$dry" = 1 ] && result=$work/dry.json smoke=(--smoke)
+    step "report, saved as $(basename "$result")" 60 \
+      "$python" "$root/bench/report.py" "$work/bench.json" --save "$result" "${smoke[@]}"
   fi
 else
   skip "times" "needs pytest and pytest-benchmark"

@@ -20,7 +20,9 @@ def clock() -> float:
 
 @dataclass(frozen=True)
 class Plan:
-    """A round lasts about `round_s` (one call at least); rounds go on for `budget_s`, between the two counts."""
+    """A round lasts about `round_s` (one call at least); rounds go on for `budget_s`, but at least `least` and at most
+    `most` of them. Where a turn alone takes a second, three are enough.
+    """
 
     round_s: float
     budget_s: float
@@ -28,8 +30,11 @@ class Plan:
     most: int
 
 
-FULL = Plan(round_s=0.01, budget_s=2.0, least=5, most=60)
 SMOKE = Plan(round_s=0.0, budget_s=0.0, least=2, most=2)
+
+
+def full(budget_s: float) -> Plan:
+    return Plan(round_s=0.01, budget_s=budget_s, least=5, most=60)
 
 
 def seconds(call: Callable[[], Any], calls: int) -> float:
@@ -44,13 +49,14 @@ def take_turns(benchmark: Any, call: Callable[[], Any], ours: Callable[[], Any],
     """Let pytest-benchmark time rounds of `call`, each followed by a round of `ours`.
 
     A slow phase of the machine so falls on both; the report takes the ratio round by round. What `ours` took is in
-    `extra_info["beside"]`, seconds a call, in the order of pytest-benchmark's own data.
+    `extra_info["beside"]`, seconds a call, in the order of pytest-benchmark's own data. `call` must have run before.
     """
-    call(), ours()  # compilation and caches
+    ours()
     each = [seconds(f, 1) for f in (call, ours)]
     calls = [max(1, min(10_000, math.ceil(plan.round_s / s))) for s in each]
     turn = sum(s * n for s, n in zip(each, calls, strict=True))
-    rounds = max(plan.least, min(plan.most, int(plan.budget_s / turn)))
+    least = min(plan.least, 3) if turn > 1 else plan.least
+    rounds = max(least, min(plan.most, int(plan.budget_s / turn)))
     beside: list[float] = []
     benchmark.pedantic(
         call, rounds=rounds, iterations=calls[0], teardown=lambda: beside.append(seconds(ours, calls[1]))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import Any
 
 from results import Entry, Run
 
@@ -13,7 +15,7 @@ STYLES = [
 ]  # fmt: skip
 SIZES = {
     "robust_ridge": "tasks of 50 x 256 in one call",
-    "smoothed_auc": "scores (half of them anomalies')",
+    "smoothed_auc": "scores, half of them of anomalies",
     "deviation_loss": "scores",
     "roc_auc": "scores",
 }
@@ -68,17 +70,14 @@ def series(run: Run, op: str, device: str) -> dict[str, list[tuple[float, float]
     return {p: sorted(points) for p, points in found.items() if len(points) >= 2}
 
 
-def label(axes, ends: list[tuple[float, float, str, str]]) -> None:
-    """Names at the ends of the lines, those that end together pushed apart."""
-    import math
-
-    right = max(x for x, *_ in ends)
+def label(axes: Any, ends: list[tuple[float, float, str, str]]) -> None:
+    """Names at the ends of the lines; of those that end at one size, each at least a line's height above the last."""
     low, high = (math.log10(v) for v in axes.get_ylim())
-    gap, last = 0.05 * (high - low), -math.inf
-    for x, y, provider, colour in sorted(ends, key=lambda e: (e[0] < right, e[1])):
-        height = math.log10(y)
-        if x == right:
-            height = max(height, last + gap)
-            last = height
-        axes.annotate(provider, (x, 10**height), xytext=(7, 0), textcoords="offset points", color=colour, va="center")
-    axes.set_xlim(right=right * 10 ** (0.16 * (math.log10(right) - math.log10(axes.get_xlim()[0]))))
+    gap = 0.05 * (high - low)
+    last: dict[float, float] = {}
+    for x, y, provider, colour in sorted(ends, key=lambda e: e[1]):
+        last[x] = max(math.log10(y), last.get(x, -math.inf) + gap)
+        place = x, 10 ** last[x]
+        axes.annotate(provider, place, xytext=(8, 0), textcoords="offset points", color=colour, va="center")
+    left, right = math.log10(axes.get_xlim()[0]), math.log10(max(last))
+    axes.set_xlim(right=10 ** (right + 0.16 * (right - left)))

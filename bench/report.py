@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     print(table(summary(verdicts), args.markdown), table(times(run), args.markdown), sep="\n\n")
     worse = compare(run, baseline) if baseline else []
     short = [v for v in verdicts if v.short]
-    print(f"\n{len(short)} of {len(verdicts)} targets missed, {sum(v.state == 'not run' for v in verdicts)} not run")
+    print(f"\n{len(short)} of {len(verdicts)} targets missed, {sum(not v.reached for v in verdicts)} not run")
     return 1 if short or worse else 0
 
 
@@ -85,12 +85,12 @@ def summary(verdicts: list[Verdict]) -> list[list[str]]:
         t = v.target
         values = []
         for row, (value, entry) in v.reached.items():
-            size = row.split(" of ")[-1].split()[-1] if len(t.rows) > 1 else ""
+            size = f"{row.split()[-1]}: " if len(t.rows) > 1 else ""
             which = f" ({entry.provider})" if len(t.against) > 1 else ""
-            values.append(f"{size}{': ' if size else ''}{number(value)}{t.unit}{which}")
-        if t.mean and v.reached:
-            values.append(f"mean {number(v.mean)}{t.unit}")
-        values += [f"{m} not run" for m in v.missing]
+            values.append(f"{size}{number(value)}{t.unit}{which}")
+        if v.reached:
+            values += [f"mean {number(v.mean)}{t.unit}"] if t.mean else []
+            values += [f"{row.split()[-1]}: not run" for row in v.missing]
         absolute = t.sense in ("figure", "seconds")
         against = "" if absolute else ("best of " if len(t.against) > 1 else "") + ", ".join(t.against)
         work = t.work if t.device == "cpu" else f"{t.work} [{t.device}]"

@@ -96,11 +96,14 @@ TARGETS = [*_cpu(), *_cuda()]
 
 @dataclass
 class Verdict:
-    """A target with what was reached at each row measured, and the rows and peers that are missing."""
+    """What was reached at each row measured, and the rows that are missing; `absent`: these ran, but not against that
+    provider.
+    """
 
     target: Target
     reached: dict[str, tuple[float, Entry]] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
+    absent: bool = False
 
     @property
     def mean(self) -> float:
@@ -123,7 +126,9 @@ class Verdict:
     def state(self) -> str:
         if self.short:
             return "SHORT"
-        return "not run" if not self.reached else "part" if self.missing else "ok"
+        if self.reached:
+            return "part" if self.missing else "ok"
+        return f"no {' or '.join(self.target.against)}" if self.absent else "not run"
 
 
 def judge(target: Target, run: Run) -> Verdict:
@@ -131,7 +136,8 @@ def judge(target: Target, run: Run) -> Verdict:
     for row in target.rows:
         found = [e for p in target.against if (e := run.get(target.device, row, p))]
         if not found:
-            verdict.missing.append(f"{row} [{', '.join(target.against)}]")
+            verdict.missing.append(row)
+            verdict.absent |= run.get(target.device, row, "heterad") is not None
             continue
         entry = min(found, key=lambda e: e.ratio or 0.0)
         verdict.reached[row] = (_value(target, entry), entry)

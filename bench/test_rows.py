@@ -91,7 +91,7 @@ def prepare(row: Row, provider: str, inputs: Any, ours: Call) -> tuple[Call, flo
 
 @pytest.mark.benchmark(timer=measure.clock, disable_gc=True)
 @pytest.mark.parametrize(("row_id", "provider"), cases())
-def test_row(row_id: str, provider: str, benchmark: Any) -> None:
+def test_row(row_id: str, provider: str, benchmark: Any, pytestconfig: pytest.Config) -> None:
     row = ROWS[row_id]
     benchmark.group = f"{row.name} [{row.device}]"
     forced = provider.removeprefix("heterad ") if provider.startswith("heterad ") else "auto"
@@ -114,7 +114,8 @@ def test_row(row_id: str, provider: str, benchmark: Any) -> None:
         row=row.name, op=row.op, device=row.device, provider=provider, smoke=row.smoke, point=row.point,
         backend="+".join(sorted(set(served))), work=work, ours_work=1 / row.per_call.get("heterad", 1.0),
     )  # fmt: skip
-    measure.take_turns(benchmark, call, ours, measure.SMOKE if row.smoke else measure.FULL)
+    plan = measure.SMOKE if row.smoke else measure.full(pytestconfig.getoption("--budget"))
+    measure.take_turns(benchmark, call, ours, plan)
 
 
 def figure_cases() -> list[Any]:
