@@ -174,6 +174,7 @@ struct Backward {
     gather(x + at, d, t.rows, t.n, first, cols, own.x, C);
     gather(a0 + at, d, t.rows, t.n, first, cols, own.a, C);
     fill(own.y + count, (t.ld - t.n) * C, T(0));
+    fill(own.p, count, T(0));  // columns past the last are summed too
     add(count, own.x, own.a, own.y);
     for (int64_t i = 0; i < steps(); ++i) {
       T *y = y_of(t, own, i), *next = own.a + (i + 1) * step;
@@ -190,7 +191,8 @@ struct Backward {
     const int64_t cols = d - first < C ? d - first : C, count = t.n * C, at = b * n * d, step = padded(n) * C;
     T *dx = own.p, *g = own.g;
     if (grad_a) gather(grad_a + at, d, t.rows, t.n, first, cols, g, C);
-    for (int64_t e = 0; e < count; ++e) dx[e] = grad_a ? -g[e] : T(0);
+    else fill(g, count, T(0));
+    for (int64_t e = 0; e < count; ++e) dx[e] = -g[e];
     for (int64_t i = n_iter - 1; i >= 0; --i) {
       if (i < steps()) {
         sum -= double(unshrink(count, own.a + (i + 1) * step, g, own.dr, dx)) / 2;

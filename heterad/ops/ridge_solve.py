@@ -121,7 +121,11 @@ def _cpp_bwd(grad_w: Tensor, y: Tensor, mu: Tensor, u: Tensor, li: Tensor, mask:
     mask = None if mask is None else mask.contiguous()
     (n, j), d = u.shape[-2:], y.shape[-1]
     new = torch.empty if mask is None else torch.zeros
-    grad_h, grad_y, grad_mu = new(u.shape, dtype=u.dtype), new(y.shape, dtype=u.dtype), torch.empty_like(mu)
+    grad_h, grad_y, grad_mu = (
+        new(u.shape, dtype=u.dtype),
+        new(y.shape, dtype=u.dtype),
+        torch.empty(mu.shape, dtype=u.dtype),
+    )
     _C.ridge_solve_bwd(
         u.dtype == torch.float64,
         grad_w.data_ptr(),
@@ -171,7 +175,9 @@ def _save(ctx: Any, inputs: Any, output: Any) -> None:
     ctx.set_materialize_grads(False)
 
 
-def _backward(ctx: Any, grad_w: Tensor, *_: None) -> Any:
+def _backward(ctx: Any, grad_w: Tensor | None, *_: None) -> Any:
+    if grad_w is None:
+        return None, None, None, None
     return (*_op_bwd(grad_w, *ctx.saved_tensors), None)
 
 

@@ -232,6 +232,8 @@ def _save(ctx: Any, inputs: Any, output: Any) -> None:
 
 
 def _backward(ctx: Any, grad_w: Tensor | None, grad_a: Tensor | None, *_: None) -> Any:
+    if grad_w is None and grad_a is None:
+        return (None,) * 7
     *saved, mask = ctx.saved_tensors
     return (*_op_bwd(grad_w, grad_a, *saved, ctx.n_iter, mask), None, None)
 
