@@ -1,6 +1,9 @@
 """The scikit-learn face of the methods."""
 
+from heterad.detectors.ahl import AHLDetector
+from heterad.detectors.devnet import DevNetDetector
+from heterad.detectors.dra import DRADetector
 from heterad.detectors.robust_meta import RobustMetaDetector
 from heterad.detectors.task import TaskDetector
 
-__all__ = ["RobustMetaDetector", "TaskDetector"]
+__all__ = ["AHLDetector", "DRADetector", "DevNetDetector", "RobustMetaDetector", "TaskDetector"]

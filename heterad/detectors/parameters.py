@@ -10,24 +10,31 @@ import torch
 
 from heterad.detectors.thresholds import check_share
 
-COUNTS = ("n_iter", "task_dim", "embed_dim", "hidden", "tasks_per_step", "max_iter", "eval_every")
-OPTIONAL_COUNTS = ("support_size", "query_size", "patience")
-POSITIVE = ("lam_init", "mu_init", "lr")
-SHARES = ("contamination", "validation_fraction")
+COUNTS = (
+    *("n_iter", "task_dim", "embed_dim", "hidden", "tasks_per_step", "max_iter", "eval_every"),
+    *("epochs", "batches", "batch_size", "inner_steps", "n_clusters"),
+)
+OPTIONAL_COUNTS = ("support_size", "query_size", "patience", "n_references", "window")
+POSITIVE = ("lam_init", "mu_init", "lr", "inner_lr", "temperature", "top")
+SHARES = ("contamination", "validation_fraction", "l2")
 
 
 def check_parameters(detector: Any) -> None:
-    """Raise TypeError or ValueError naming the first option of ``detector`` that is out of range."""
-    for name in COUNTS + OPTIONAL_COUNTS:
-        value = getattr(detector, name)
+    """Raise TypeError or ValueError naming the first option of ``detector`` that is out of range.
+
+    A name means the same in every detector; those that a detector does not have are passed over.
+    """
+    options = detector.get_params(deep=False)
+    for name in [name for name in COUNTS + OPTIONAL_COUNTS if name in options]:
+        value = options[name]
         if value is None and name in OPTIONAL_COUNTS:
             continue
         if not isinstance(value, Integral) or isinstance(value, bool):
             raise TypeError(f"{name}: expected an integer, got {value!r}")
         if value < 1:
             raise ValueError(f"{name}: expected at least 1, got {value}")
-    for name in POSITIVE + SHARES:
-        value = getattr(detector, name)
+    for name in [name for name in POSITIVE + SHARES if name in options]:
+        value = options[name]
         if not isinstance(value, Real) or isinstance(value, bool):
             raise TypeError(f"{name}: expected a number, got {value!r}")
         if name in SHARES:

@@ -182,6 +182,12 @@ class NearestResidual(nn.Module):
         own = self._residual(normal, skip=1).norm(dim=-1)
         self.level.copy_(torch.stack([own.mean(), (own.std(correction=0) + 1e-3 * own.mean()).clamp(min=1e-6)]))
 
+    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+        """As many references as were kept."""
+        if (kept := state_dict.get(f"{prefix}references")) is not None:
+            self.references = self.references.new_zeros(kept.shape)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
     def _residual(self, x: Tensor, skip: int) -> Tensor:
         """``[n, d]`` difference to the nearest reference, or to the one after it."""
         square = self.references.square().sum(-1) - 2 * x @ self.references.T

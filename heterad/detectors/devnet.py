@@ -1,0 +1,100 @@
+"""DevNet with scikit-learn's interface."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from heterad.detectors.scored import ScoredDetector
+from heterad.methods.supervised import Recipe, fit_scorer
+from heterad.nn.devnet import DevNet
+from heterad.nn.scorer import Scorer
+from heterad.train import Loop
+
+
+class DevNetDetector(ScoredDetector):
+    """Learn one anomaly score from few labelled anomalies and many presumed normals, by the deviation loss.
+
+    The defaults are the published ones for vectors. For feature maps ``batch_size=48, lr=2e-4, l2=1e-5`` are.
+
+    Args:
+        hidden: width of the hidden layer for vectors.
+        l2: weight of the squared norm of the weights that ``hidden`` gives, or of a map's channel weights.
+        top: share of a map's places that make its score.
+        epochs: epochs; the weights of the one with the lowest mean loss are kept.
+        batches: steps of an epoch.
+        batch_size: rows of a step, half of them anomalies.
+        lr: learning rate of RMSprop.
+        pseudo: whether a third of each batch are pseudo anomalies.
+        scale: "standard" standardises each feature (or a map's channel) with the mean and standard deviation of the
+            normals; None leaves features as they are.
+        contamination: share of anomalies presumed in the normals of ``fit``; sets the default threshold.
+        device: where to compute, as ``torch.device`` takes it; None is the CPU.
+        random_state: int, ``numpy.random.RandomState`` or None. An int gives the same scores bit for bit on the
+            CPU of one machine.
+
+    Attributes:
+        history_: lists ``step``, ``loss``, ``validation`` (minus the loss), ``seconds``, an entry per epoch.
+        n_iter_: steps taken.
+        support_scores_: scores of the normals of ``fit``.
+        threshold_: the score above which ``predict`` says 1; see ``set_threshold``.
+        n_features_in_, feature_names_in_: as in scikit-learn.
+
+    Source:
+        Pang, Shen and van den Hengel, "Deep Anomaly Detection with Deviation Networks", KDD 2019.
+
+    Example:
+        >>> X = np.random.default_rng(0).normal(size=(60, 4))
+        >>> y = np.arange(60) % 10 == 0
+        >>> DevNetDetector(epochs=2).fit(X, y).decision_function(X[:3]).shape
+        (3,)
+    """
+
+    def __init__(
+        self,
+        hidden: int = 20,
+        l2: float = 0.01,
+        top: float = 0.1,
+        epochs: int = 50,
+        batches: int = 20,
+        batch_size: int = 512,
+        lr: float = 1e-3,
+        pseudo: bool = False,
+        scale: str | None = "standard",
+        contamination: float = 0.1,
+        device: str | torch.device | None = None,
+        random_state: int | np.random.RandomState | None = 0,
+    ) -> None:
+        self.hidden = hidden
+        self.l2 = l2
+        self.top = top
+        self.epochs = epochs
+        self.batches = batches
+        self.batch_size = batch_size
+        self.lr = lr
+        self.pseudo = pseudo
+        self.scale = scale
+        self.contamination = contamination
+        self.device = device
+        self.random_state = random_state
+
+    def _new_model(self, seed: int) -> Scorer:
+        g = torch.Generator().manual_seed(seed)
+        return DevNet(self.shape_, g, hidden=self.hidden, l2=self.l2, top=self.top)
+
+    def _train(
+        self,
+        model: Scorer,
+        x: Tensor,
+        y: np.ndarray,
+        generator: torch.Generator,
+        rng: np.random.Generator,
+        callback: Callable[[Loop], None] | None,
+    ) -> Loop:
+        recipe = Recipe(
+            self.epochs, self.batches, self.batch_size, self.lr, optimizer="rmsprop", pseudo=self.pseudo, keep_best=True
+        )
+        return fit_scorer(model, x, y, generator, recipe, callback=callback)

@@ -1,0 +1,96 @@
+"""DRA with scikit-learn's interface."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from heterad.detectors.scored import ScoredDetector
+from heterad.methods.supervised import Recipe, fit_scorer
+from heterad.nn.dra import DRA
+from heterad.nn.scorer import Scorer
+from heterad.train import Loop
+
+
+class DRADetector(ScoredDetector):
+    """Learn what is normal, like seen anomalies, like pseudo anomalies, and far from known normals, in four heads.
+
+    Args:
+        hidden: width of the hidden layers, and channels of the residual head for maps.
+        l2: weight of the squared norm of the weight matrices.
+        top: share of a map's places that make its score.
+        n_references: normals that residuals are measured to; None is 512 for vectors and 5 for maps.
+        epochs: epochs.
+        batches: steps of an epoch.
+        batch_size: rows of a step, a third of them normals, seen anomalies and pseudo anomalies each.
+        lr: learning rate of Adam.
+        scale: "standard" standardises each feature (or a map's channel) with the mean and standard deviation of the
+            normals; None leaves features as they are.
+        contamination: share of anomalies presumed in the normals of ``fit``; sets the default threshold.
+        device: where to compute, as ``torch.device`` takes it; None is the CPU.
+        random_state: int, ``numpy.random.RandomState`` or None. An int gives the same scores bit for bit on the
+            CPU of one machine.
+
+    Attributes:
+        history_: lists ``step``, ``loss``, ``validation`` (None), ``seconds``, an entry per epoch.
+        n_iter_: steps taken.
+        support_scores_: scores of the normals of ``fit``, none measured to itself.
+        threshold_: the score above which ``predict`` says 1; see ``set_threshold``.
+        n_features_in_, feature_names_in_: as in scikit-learn.
+
+    Source:
+        Ding, Pang and Shen, "Catching Both Gray and Black Swans: Open-set Supervised Anomaly Detection", CVPR 2022.
+
+    Example:
+        >>> X = np.random.default_rng(0).normal(size=(60, 4))
+        >>> y = np.arange(60) % 10 == 0
+        >>> sorted(DRADetector(epochs=2).fit(X, y).explain(X[:3]))
+        ['normality', 'pseudo', 'residual', 'seen']
+    """
+
+    def __init__(
+        self,
+        hidden: int = 64,
+        l2: float = 1e-5,
+        top: float = 0.1,
+        n_references: int | None = None,
+        epochs: int = 30,
+        batches: int = 20,
+        batch_size: int = 48,
+        lr: float = 1e-3,
+        scale: str | None = "standard",
+        contamination: float = 0.1,
+        device: str | torch.device | None = None,
+        random_state: int | np.random.RandomState | None = 0,
+    ) -> None:
+        self.hidden = hidden
+        self.l2 = l2
+        self.top = top
+        self.n_references = n_references
+        self.epochs = epochs
+        self.batches = batches
+        self.batch_size = batch_size
+        self.lr = lr
+        self.scale = scale
+        self.contamination = contamination
+        self.device = device
+        self.random_state = random_state
+
+    def _new_model(self, seed: int) -> Scorer:
+        g = torch.Generator().manual_seed(seed)
+        return DRA(self.shape_, g, hidden=self.hidden, l2=self.l2, top=self.top, n_references=self.n_references)
+
+    def _train(
+        self,
+        model: Scorer,
+        x: Tensor,
+        y: np.ndarray,
+        generator: torch.Generator,
+        rng: np.random.Generator,
+        callback: Callable[[Loop], None] | None,
+    ) -> Loop:
+        recipe = Recipe(self.epochs, self.batches, self.batch_size, self.lr)
+        return fit_scorer(model, x, y, generator, recipe, callback=callback)

@@ -1,0 +1,169 @@
+"""DevNet, DRA and AHL as detectors: scores, explanations, files, and what they refuse."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+from sklearn.utils.estimator_checks import parametrize_with_checks
+from torch import nn
+
+from heterad.detectors.ahl import AHLDetector
+from heterad.detectors.devnet import DevNetDetector
+from heterad.detectors.dra import DRADetector
+
+SHORT = {"epochs": 2, "batches": 3, "batch_size": 12}
+DETECTORS = [
+    DevNetDetector(**SHORT),
+    DRADetector(hidden=8, **SHORT),
+    AHLDetector(window=1, **SHORT),
+    AHLDetector("devnet", second_order=True, **SHORT),
+]
+
+
+def line(shape, generator) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(int(np.prod(shape)), 1), nn.Flatten(0))
+
+
+def vectors(n: int = 60, n_anomalies: int = 6, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n + n_anomalies, 2)) @ np.array([[1, 2, 0, 1], [0, 1, 1, -1]])
+    X += 0.1 * rng.normal(size=X.shape)
+    X[n:, 0] += 3
+    return X, np.repeat([0, 1], [n, n_anomalies])
+
+
+def maps(n: int = 12, n_anomalies: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    X = np.random.default_rng(0).normal(size=(n + n_anomalies, 2, 5, 4)).astype(np.float32)
+    X[n:, :, 1, 2] += 6
+    return X, np.repeat([0, 1], [n, n_anomalies])
+
+
+@parametrize_with_checks(
+    [
+        DevNetDetector(epochs=1, batches=2, batch_size=12),
+        DRADetector(hidden=8, epochs=1, batches=2, batch_size=12),
+        AHLDetector("devnet", epochs=1, batches=2, batch_size=6, inner_steps=1),
+    ]
+)
+@pytest.mark.filterwarnings("ignore:y. expected 1 .anomaly.:UserWarning", "ignore:y. no seen anomaly:UserWarning")
+def test_estimator(estimator, check) -> None:
+    check(estimator)
+
+
+@pytest.mark.parametrize("data", [vectors, maps])
+@pytest.mark.parametrize("detector", [*DETECTORS, AHLDetector(line, **SHORT)], ids=lambda d: type(d).__name__)
+def test_files_hold_everything(detector, data, tmp_path: Path) -> None:
+    X, y = data()
+    detector.fit(X, y).set_threshold(value=0.7).save(tmp_path / "model.safetensors")
+    options = {"base": line} if getattr(detector, "base", "") is line else {}
+    loaded = type(detector).load(tmp_path / "model.safetensors", **options)
+    np.testing.assert_array_equal(loaded.decision_function(X), detector.decision_function(X))
+    np.testing.assert_array_equal(loaded.predict_proba(X), detector.predict_proba(X))
+    for name, part in detector.explain(X).items():
+        np.testing.assert_array_equal(loaded.explain(X)[name], part)
+    assert loaded.threshold_ == 0.7
+    assert loaded.get_params() == detector.get_params()
+    assert loaded.history_ == detector.history_
+    loaded.save(tmp_path / "again.safetensors")
+    assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "model.safetensors").read_bytes()
+
+
+def test_a_file_of_a_foreign_base_asks_for_it(tmp_path: Path) -> None:
+    AHLDetector(line, **SHORT).fit(*vectors()).save(tmp_path / "m")
+    with pytest.raises(ValueError, match="needs the factory 'line'; pass it as load"):
+        AHLDetector.load(tmp_path / "m")
+    with pytest.raises(ValueError, match="expected a DRADetector, got a AHLDetector"):
+        DRADetector.load(tmp_path / "m")
+
+
+@pytest.mark.parametrize("detector", DETECTORS[:3], ids=lambda d: type(d).__name__)
+def test_heads_add_up_and_maps_have_heat(detector) -> None:
+    X, y = maps()
+    detector.fit(X, y)
+    parts = detector.explain(X)
+    assert parts.pop("heat_map").shape == (15, 5, 4)
+    if "normality" in parts:
+        parts["normality"] = -parts["normality"]
+    np.testing.assert_allclose(sum(parts.values()), detector.decision_function(X))
+    assert "heat_map" not in detector.fit(*vectors()).explain(vectors()[0])
+
+
+@pytest.mark.parametrize("detector", [DRADetector(lr=5e-3, epochs=8), AHLDetector(lr=5e-3, epochs=6, batches=10)])
+def test_it_finds_anomalies(detector) -> None:
+    X, y = vectors(200, 100, seed=1)
+    detector.fit(*vectors())
+    assert roc_auc_score(y, detector.decision_function(X)) > 0.97
+    assert detector.predict(X)[:200].mean() < 0.3
+    assert detector.predict(X)[200:].mean() > 0.9
+
+
+def test_training_rows_are_judged_as_fresh_ones() -> None:
+    X, y = vectors(80)
+    detector = DRADetector(**SHORT).fit(X, y)
+    fresh = detector.decision_function(vectors(400, seed=2)[0][:400])
+    assert np.median(detector.support_scores_) == pytest.approx(np.median(fresh), abs=0.3 * fresh.std())
+
+
+@pytest.mark.parametrize("detector", DETECTORS[:3], ids=lambda d: type(d).__name__)
+def test_one_seed_gives_the_same_scores_and_leaves_global_generators_alone(detector) -> None:
+    X, y = vectors()
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002  the global state is what is looked at
+    first, second = (detector.fit(X, y).decision_function(X) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    assert torch.equal(before[0], torch.get_rng_state())
+    np.testing.assert_array_equal(before[1], np.random.get_state()[1])  # noqa: NPY002
+
+
+def test_without_anomalies_it_warns_and_learns_all_the_same() -> None:
+    X, y = vectors()
+    with pytest.warns(UserWarning, match=r"y: no seen anomaly \(1\); learning from pseudo anomalies alone"):
+        detector = AHLDetector(**SHORT).fit(X[y == 0])
+    assert detector.decision_function(X).shape == (66,)
+
+
+def test_one_anomaly_is_logged_as_such(caplog) -> None:
+    X, y = vectors(n_anomalies=1)
+    with caplog.at_level(logging.INFO, "heterad"):
+        AHLDetector(**SHORT).fit(X, y)
+    assert "the rule of M = 1" in caplog.text
+
+
+def test_constant_features_and_frames_are_fine() -> None:
+    X, y = vectors()
+    frame = pd.DataFrame(np.c_[X, np.ones(len(X))], columns=list("abcde"))
+    detector = AHLDetector(**SHORT).fit(frame, y)
+    assert detector.feature_names_in_.tolist() == list("abcde")
+    assert np.isfinite(detector.decision_function(frame)).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "X", "y", "message"),
+    [
+        ({}, vectors()[0], np.ones(66), "y: expected at least two normals .* got 0 among 66"),
+        ({}, np.ones((4, 3, 2)), None, r"X: expected shape \[n, d\] or \[n, C, H, W\], got \(4, 3, 2\)"),
+        ({}, np.full((4, 3), np.nan), None, "NaN"),
+        ({"base": "pca"}, *vectors(), "base: expected one of dra, devnet or a factory, got 'pca'"),
+        ({"n_clusters": 0}, *vectors(), "n_clusters: expected at least 1, got 0"),
+        ({"inner_lr": -1.0}, *vectors(), "inner_lr: expected a finite number above 0"),
+        ({"batch_size": 2}, *vectors(), "batch_size: expected at least 3"),
+        ({"scale": "minmax"}, *vectors(), "scale: expected 'standard', 'global' or None, got 'minmax'"),
+        ({"base": lambda shape, g: nn.Linear(4, 2)}, *vectors(), r"base: expected scores of shape \(2,\) for 2 rows"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:y. no seen anomaly:UserWarning")
+def test_bad_input(options, X, y, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        AHLDetector(**SHORT | options).fit(X, y)
+
+
+def test_maps_of_another_size_are_refused() -> None:
+    X, y = maps()
+    detector = DRADetector(**SHORT).fit(X, y)
+    with pytest.raises(ValueError, match=r"X: expected shape \[n, 2, 5, 4\], got \(15, 2, 4, 4\)"):
+        detector.decision_function(X[:, :, :4])
