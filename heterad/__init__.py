@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 from heterad import ops
 
 if TYPE_CHECKING:
-    from heterad.detectors import RobustMetaDetector
+    from heterad.detectors import AHLDetector, DevNetDetector, DRADetector, RobustMetaDetector
 
 __version__ = "0.1.0"
-__all__ = ["RobustMetaDetector", "__version__", "ops"]
+__all__ = ["AHLDetector", "DRADetector", "DevNetDetector", "RobustMetaDetector", "__version__", "ops"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "RobustMetaDetector":
-        return import_module("heterad.detectors").RobustMetaDetector
+    if name.endswith("Detector") and name in __all__:
+        return getattr(import_module("heterad.detectors"), name)
     raise AttributeError(f"module 'heterad' has no attribute {name!r}")

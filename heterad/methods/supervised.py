@@ -100,7 +100,7 @@ def fit_scorer(
         scorer, draw_loss, generator, settings, validate=validate if recipe.keep_best else None, callback=callback
     )
     if recipe.optimizer == "rmsprop":
-        loop.optimizer = torch.optim.RMSprop(scorer.parameters(), lr=recipe.lr, alpha=0.9, eps=1e-7)  # type: ignore[assignment]
+        loop.optimizer = torch.optim.RMSprop(scorer.parameters(), lr=recipe.lr, alpha=0.9, eps=1e-7)
         loop.optimizer.register_step_pre_hook(lambda *_: _clip(scorer))
     loop.run()
     scorer.eval()

@@ -32,7 +32,7 @@ class Settings:
 
 
 class Loop:
-    """Minimise a random loss by Adam; keep the weights that validate best.
+    """Minimise a random loss, by Adam unless told otherwise; keep the weights that validate best.
 
     Args:
         model: what is trained, in place.
@@ -47,6 +47,7 @@ class Loop:
         history: one list per quantity, one entry per evaluation: ``step``, ``loss`` (mean since the entry before),
             ``validation`` (None where nothing is validated) and ``seconds`` since the start.
         best_step: the step whose weights are kept; best_value: its validation value.
+        optimizer: Adam; another of the same parameters may be put in its place before ``run``.
 
     Example:
         >>> model = nn.Linear(1, 1)
@@ -72,7 +73,7 @@ class Loop:
         self.settings = settings
         self.validate = validate
         self.callback = callback
-        self.optimizer = torch.optim.Adam(model.parameters(), lr=settings.lr, fused=True)
+        self.optimizer: torch.optim.Optimizer = torch.optim.Adam(model.parameters(), lr=settings.lr, fused=True)
         self.step = 0
         self.history: dict[str, list] = {"step": [], "loss": [], "validation": [], "seconds": []}
         self.best_step = 0
