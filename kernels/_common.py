@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-MAX_J = 128  # the ridge kernels hold J x J float64 in one program's registers
+MAX_J = 128  # the ridge kernels hold J x J float64 in one program's registers; beyond: wide.py
 
 
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -23,7 +23,7 @@ def float_of(t: Tensor) -> tl.dtype:
 
 
 def as_numbers(mask: Tensor | None, x: Tensor) -> Tensor | None:
-    """The mask as 0 and 1 in the compute dtype: Triton 3.6 fails to compile a float64 `tl.dot` that a byte went into."""
+    """The mask as 0 and 1 in the compute dtype: Triton 3.6 does not compile a float64 `tl.dot` that a byte enters."""
     return None if mask is None else mask.to(compute_dtype(x.dtype))
 
 

@@ -15,6 +15,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from heterad.kernels import wide
 from heterad.kernels._common import MAX_J, compute_dtype, dot, on, pow2, put, real_rows, rsqrt_rows, tile
 
 
@@ -90,6 +91,9 @@ def factor(h: Tensor, mu: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
     """h [B, N, J] and mu [B] contiguous, mask [B, N] of 0 and 1 -> u [B, N, J] (0 in rows not real), li [B, J, J]."""
     b, n, j = h.shape
     dtype = compute_dtype(h.dtype)
+    if j > MAX_J:
+        u, li = wide.factor(h, mu, mask)
+        return u.to(dtype), li.to(dtype)
     u = torch.empty(b, n, j, dtype=dtype, device=h.device)
     li = torch.empty(b, j, j, dtype=torch.float64, device=h.device)
     block_j = pow2(j, 16, MAX_J)
@@ -107,10 +111,6 @@ def factor_bwd(
     """f [B, N, J], s [B, J, J] -> grad_h [B, N, J], grad_mu [B]. No kernel: a few small float64 products."""
     f, s, u, li = f.double(), s.double(), u.double(), li.double()
     q = (u.mT @ f + s) @ li
-    grad_h = f @ li - u @ q
-    if mask is None:
-        grad_h = grad_h / max(u.shape[1], 1) ** 0.5
-    else:
-        grad_h = grad_h * mask.double().sum(-1).clamp(min=1).rsqrt()[:, None, None]
+    grad_h = (f @ li - u @ q) * wide.rows_rsqrt(mask, u.shape[1], u)
     grad_mu = (q * li).sum((-2, -1)) / -2
     return grad_h.to(dtype), grad_mu.to(mu_dtype)

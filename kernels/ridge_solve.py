@@ -11,7 +11,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from heterad.kernels._common import as_numbers, blocks, dot, float_of, on, put, real_rows, rsqrt_rows, tile
+from heterad.kernels import wide
+from heterad.kernels._common import MAX_J, as_numbers, blocks, dot, float_of, on, put, real_rows, rsqrt_rows, tile
 from heterad.kernels.ridge_factor import factor, factor_bwd, pull_w, push_w
 
 
@@ -64,6 +65,8 @@ def ridge_solve_fwd(h: Tensor, y: Tensor, mu: Tensor, mask: Tensor | None) -> tu
     mask = as_numbers(mask, y)
     (b, n, d), j = y.shape, h.shape[-1]
     u, li = factor(h, mu, mask)
+    if j > MAX_J:
+        return wide.ridge_solve_fwd(y, u, li, mask).to(y.dtype), u, li
     w = y.new_empty(b, d, j)
     sizes = blocks(n, d, j, y)
     grid = (b * triton.cdiv(d, sizes["BLOCK_D"]),)
@@ -78,6 +81,10 @@ def ridge_solve_bwd(
     """The gradients of h, y and mu."""
     mask = as_numbers(mask, y)
     (b, n, d), j = y.shape, u.shape[-1]
+    if j > MAX_J:
+        grad_y, f, s = wide.ridge_solve_bwd(grad_w, y, u, li, mask)
+        grad_h, grad_mu = factor_bwd(f, s, u, li, mask, y.dtype, mu.dtype)
+        return grad_h, grad_y.to(y.dtype), grad_mu
     sizes = blocks(n, d, j, y)
     columns = triton.cdiv(d, sizes["BLOCK_D"])
     grad_y = torch.empty_like(y)

@@ -21,7 +21,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from heterad.kernels import wide
 from heterad.kernels._common import (
+    MAX_J,
     as_numbers,
     blocks,
     dot,
@@ -204,6 +206,9 @@ def robust_ridge_fwd(
     """x, a0 [B, N, D], h [B, N, J], lam, mu [B], mask [B, N], contiguous -> w [B, D, J], a [B, N, D], u and li."""
     mask = as_numbers(mask, x)
     u, li = factor(h, mu, mask)
+    if h.shape[2] > MAX_J:
+        w, a = wide.robust_ridge_fwd(x, a0, u, li, lam, n_iter, mask)
+        return w.to(x.dtype), a.to(x.dtype), u, li
     w, a = x.new_empty(x.shape[0], x.shape[2], h.shape[2]), torch.empty_like(x)
     with on(x):
         _forward(x, a0, u, li, lam, mask, n_iter, w, a, None)
@@ -225,6 +230,10 @@ def robust_ridge_bwd(
     """The gradients of x, h, a0, lam and mu. Scratch beside them: `SCRATCH_BYTES`, or what one task needs."""
     mask = as_numbers(mask, x)
     (b, n, d), j = x.shape, u.shape[-1]
+    if j > MAX_J:
+        grad_x, grad_a0, f, s, t = wide.robust_ridge_bwd(grad_w, grad_a, x, a0, lam, u, li, n_iter, mask)
+        grad_h, grad_mu = factor_bwd(f, s, u, li, mask, x.dtype, mu.dtype)
+        return grad_x.to(x.dtype), grad_h, grad_a0.to(x.dtype), (t / 2).to(lam.dtype), grad_mu
     grad_x, grad_a0 = torch.empty_like(x), torch.empty_like(x)
     grad_h, grad_lam, grad_mu = x.new_empty(b, n, j), torch.empty_like(lam), torch.empty_like(mu)
     step = max(1, SCRATCH_BYTES // max(1, 2 * n_iter * j * d * u.element_size()))

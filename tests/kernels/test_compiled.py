@@ -49,15 +49,15 @@ def test_ridge(dtype, n, d, j, n_iter, masked, arch):
     compile_all(launches, arch)
 
 
-@pytest.mark.parametrize("arch", SHARED_BYTES)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(
+    ("dtype", "arch"), [(torch.float32, 80), (torch.float64, 90), (torch.bfloat16, 90), (torch.float16, 80)]
+)
 def test_elementwise(dtype, arch):
     r, t = torch.zeros(1000, dtype=dtype), torch.ones((), dtype=dtype)
     with recorded() as launches:
         soft_threshold.soft_threshold_fwd(r, t)
         soft_threshold.soft_threshold_bwd(r, t, r)
-        for reduction in ("mean", "none"):
-            for y in (r > 0, r.long(), r):
-                deviation_loss.deviation_loss_fwd(r, y, 5.0, 0.0, 1.0, reduction)
-                deviation_loss.deviation_loss_bwd(r, y, 5.0, 0.0, 1.0, reduction, r)
+        for y, reduction in ((r > 0, "mean"), (r.long(), "none"), (r, "sum")):
+            deviation_loss.deviation_loss_fwd(r, y, 5.0, 0.0, 1.0, reduction)
+            deviation_loss.deviation_loss_bwd(r, y, 5.0, 0.0, 1.0, reduction, r)
     compile_all(launches, arch)

@@ -9,7 +9,7 @@ import heterad
 from heterad.kernels import robust_ridge as launchers
 from heterad.ops import _backend, reference
 from heterad.ops.deviation_loss import PRIOR
-from heterad.testing import assert_accurate, relative_error, sample_inputs
+from heterad.testing import Sample, assert_accurate, relative_error, sample_inputs
 
 INTERPRETED = _backend.interpreted()
 DEVICE = "cpu" if INTERPRETED else "cuda"
@@ -94,6 +94,15 @@ def test_large_tiles(n, j, d):
     plain = results(args, reference.robust_ridge, n_iter=2)
     for got, torchs, expected in zip(results(args, n_iter=2), plain, exact(args, n_iter=2), strict=True):
         assert relative_error(got, expected) <= 2 * relative_error(torchs, expected) + 1e-6
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_more_embeddings_than_a_program_holds(masked):
+    args = problem(2, 9, launchers.MAX_J + 1, 5)
+    mask = torch.tensor([[True] * 9, [True, False, True] * 3], device=DEVICE) if masked else None
+    kwargs = {"mask": mask} if masked else {}
+    assert_accurate("robust_ridge", Sample("wide", tuple(args), kwargs))
+    assert_accurate("ridge_solve", Sample("wide", (args[1], args[0], args[4]), kwargs))
 
 
 def test_rows_that_are_not_real_say_nothing():

@@ -1,0 +1,87 @@
+"""Ridge problems with more than MAX_J embeddings: the recurrences of robust_ridge in torch products.
+
+One program cannot hold J x J any more, the products are large enough for cuBLAS, and nothing here synchronises.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def rows_rsqrt(mask: Tensor | None, n: int, like: Tensor) -> Tensor:
+    """1/sqrt(N) over the real rows of each task, [B or 1, 1, 1]."""
+    if mask is None:
+        return like.new_full((1, 1, 1), max(n, 1) ** -0.5)
+    return mask.to(like.dtype).sum(-1).clamp(min=1).rsqrt()[:, None, None]
+
+
+def real(t: Tensor, mask: Tensor | None, dtype: torch.dtype) -> Tensor:
+    """Upcast, 0 in rows that are not real."""
+    return t.to(dtype) if mask is None else torch.where(mask[..., None] != 0, t, 0).to(dtype)
+
+
+def factor(h: Tensor, mu: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """u and L⁻¹, in float64."""
+    h = real(h, mask, torch.float64)
+    h = h * rows_rsqrt(mask, h.shape[1], h)
+    eye = torch.eye(h.shape[2], dtype=h.dtype, device=h.device)
+    lower, _ = torch.linalg.cholesky_ex(h.mT @ h + mu.double()[:, None, None] * eye)
+    li = torch.linalg.solve_triangular(lower, eye.expand_as(lower), upper=False)
+    return h @ li.mT, li
+
+
+def shrink(r: Tensor, t: Tensor) -> Tensor:
+    return torch.where(r.abs() <= t, r - r, r - torch.where(r > 0, t, -t))
+
+
+def chain(x: Tensor, a0: Tensor, u: Tensor, t: Tensor, n_iter: int) -> tuple[list[Tensor], list[Tensor]]:
+    """Z and R = u Z - X of every iteration."""
+    zs, rs, y = [], [], x + a0
+    for _ in range(n_iter):
+        zs.append(u.mT @ y)
+        rs.append(u @ zs[-1] - x)
+        y = x + shrink(rs[-1], t)
+    return zs, rs
+
+
+def robust_ridge_fwd(
+    x: Tensor, a0: Tensor, u: Tensor, li: Tensor, lam: Tensor, n_iter: int, mask: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    x, a0, t = real(x, mask, u.dtype), real(a0, mask, u.dtype), lam.to(u.dtype)[:, None, None] / 2
+    zs, rs = chain(x, a0, u, t, n_iter)
+    return zs[-1].mT @ li * rows_rsqrt(mask, x.shape[1], u), real(shrink(rs[-1], t), mask, u.dtype)
+
+
+def robust_ridge_bwd(
+    grad_w: Tensor, grad_a: Tensor, x: Tensor, a0: Tensor, lam: Tensor, u: Tensor, li: Tensor, n_iter: int,
+    mask: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """grad_x, grad_a0, f, s and the gradient of lambda/2."""
+    x, a0, dy = (real(v, mask, u.dtype) for v in (x, a0, grad_a))
+    t = lam.to(u.dtype)[:, None, None] / 2
+    zs, rs = chain(x, a0, u, t, n_iter)
+    b = li @ grad_w.to(u.dtype).mT * rows_rsqrt(mask, x.shape[1], u)
+    dx, f, dt = torch.zeros_like(x), torch.zeros_like(u), torch.zeros_like(lam, dtype=u.dtype)
+    for i in reversed(range(n_iter)):
+        dr = torch.where(rs[i].abs() <= t, 0, dy)
+        v = u.mT @ dr + (b if i == n_iter - 1 else 0)
+        dy = u @ v
+        dx += dy - dr
+        dt -= torch.where(rs[i] > 0, dr, -dr).sum((-2, -1))
+        y = x + (shrink(rs[i - 1], t) if i else a0)
+        f += dr @ zs[i].mT + y @ v.mT
+    return real(dx, mask, u.dtype), real(dy, mask, u.dtype), f, b @ zs[-1].mT, dt
+
+
+def ridge_solve_fwd(y: Tensor, u: Tensor, li: Tensor, mask: Tensor | None) -> Tensor:
+    return real(y, mask, u.dtype).mT @ u @ li * rows_rsqrt(mask, y.shape[1], u)
+
+
+def ridge_solve_bwd(
+    grad_w: Tensor, y: Tensor, u: Tensor, li: Tensor, mask: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """grad_y, f and s."""
+    y = real(y, mask, u.dtype)
+    v = li @ grad_w.to(u.dtype).mT * rows_rsqrt(mask, y.shape[1], u)
+    return u @ v, y @ v.mT, v @ (y.mT @ u)
