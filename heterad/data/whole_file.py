@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,6 +43,32 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         if partial.parent.is_dir():
             partial.unlink(missing_ok=True)
+
+
+def writable_folder(folder: str | os.PathLike[str]) -> Path:
+    """Make a folder if it is not there, and make sure that files can be written to it.
+
+    Args:
+        folder: the folder; those above it are made too.
+
+    Returns:
+        Its path.
+
+    Raises:
+        OSError: it cannot be made or written to, or is a file.
+
+    Example:
+        >>> import tempfile
+        >>> writable_folder(Path(tempfile.mkdtemp()) / "new").name
+        'new'
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise _about(folder, error) from None
 
 
 def _about(target: Path, error: OSError) -> OSError:
