@@ -1,0 +1,137 @@
+"""Open-set tasks from real data: which rows are normal, which anomalies are seen, which are not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from heterad.data.arrays import read_arrays
+
+TRAIN_SHARE = 0.7  # of the normals
+MOST_NORMALS, MOST_TESTED = 300, 1000
+N_NORMAL_CLASSES = 5
+NORMAL = -1
+
+
+class Task(NamedTuple):
+    """Rows ``x [n, ...]`` and the anomaly class of each ``[n]``, -1 for a normal."""
+
+    name: str
+    x: np.ndarray
+    anomaly_class: np.ndarray
+
+
+class Split(NamedTuple):
+    """What a detector is given and judged by: rows with labels, and test rows with the truth."""
+
+    x: np.ndarray
+    y: np.ndarray
+    test_x: np.ndarray
+    test_y: np.ndarray
+
+
+def _by_category(arrays: dict[str, np.ndarray], seed: int) -> list[Task]:
+    x, y, category = arrays["X"].astype(np.float32), arrays["y"], arrays["domain"]
+    return [
+        Task(str(c), x[category == c], np.where(y[category == c] == 1, 0, NORMAL)) for c in np.unique(category).tolist()
+    ]
+
+
+def _by_class(arrays: dict[str, np.ndarray], seed: int) -> list[Task]:
+    """Some classes, drawn with the seed, are normal together; each other one is a class of anomalies."""
+    x, y = arrays["X"].astype(np.float32), arrays["y"]
+    drawn = np.random.default_rng([seed, 1]).permutation(np.unique(y))[:N_NORMAL_CLASSES]
+    return [Task("", x, np.where(np.isin(y, drawn), NORMAL, y))]
+
+
+def _digits(seed: int) -> list[Task]:
+    from heterad.data.digits import rotated_digits
+
+    x, digit, _ = rotated_digits([0])
+    return _by_class({"X": x, "y": digit}, seed)
+
+
+SETS: dict[str, Callable[[dict[str, np.ndarray], int], list[Task]]] = {
+    "mvtec_resnet18": _by_category,
+    "isolet": _by_class,
+    "mnist_r": _by_class,
+    "omniglot": _by_class,
+}
+BUILT_IN = {"digits": _digits}
+ONE_CLASS = ("mvtec_resnet18",)  # sets whose anomalies have no classes, so that none can be kept unseen
+
+
+def tasks(folder: str | os.PathLike[str] | None, name: str, seed: int) -> list[Task]:
+    """The tasks of a data set.
+
+    Args:
+        folder: where ``<name>.npz`` lies; not looked at for "digits".
+        name: one of ``SETS`` or ``BUILT_IN``.
+        seed: of the choice of normal classes, where a set has many.
+
+    Returns:
+        One task, or one for each category.
+
+    Raises:
+        OSError, ValueError: the file cannot be read; the name is unknown.
+
+    Example:
+        >>> [task] = tasks(None, "digits", 0)
+        >>> task.x.shape, len(np.unique(task.anomaly_class))
+        ((1797, 64), 6)
+    """
+    if name in BUILT_IN:
+        return BUILT_IN[name](seed)
+    if name not in SETS or folder is None:
+        raise ValueError(f"set: expected one of {', '.join([*SETS, *BUILT_IN])} and a folder, got {name!r}, {folder}")
+    return SETS[name](read_arrays(Path(folder) / f"{name}.npz"), seed)
+
+
+def split_task(task: Task, shots: int, rng: np.random.Generator, *, hard: bool) -> Split:
+    """Draw training and test rows.
+
+    70 % of the normals (at most 300) train. In the general setting the seen anomalies are drawn from all, and all
+    others are tested; in the hard setting they are of one class drawn at random, and only other classes are tested.
+    At most 1,000 anomalies, and as many normals, are tested.
+
+    Args:
+        task: the task.
+        shots: M, seen anomalies.
+        rng: source of randomness; a lower M with the same state sees a part of the same anomalies.
+        hard: which setting.
+
+    Returns:
+        The rows.
+
+    Raises:
+        ValueError: no class has ``shots`` anomalies and one more, or the hard setting has one class only.
+
+    Source:
+        Ding et al. (CVPR 2022), section 4; Zhu et al. (CVPR 2024), section 4.
+
+    Example:
+        >>> task = Task("t", np.arange(60.0)[:, None], np.repeat([-1, 0, 1], 20))
+        >>> drawn = split_task(task, 2, np.random.default_rng(0), hard=True)
+        >>> len(drawn.x), int(drawn.y.sum()), len(drawn.test_x), int(drawn.test_y.sum())
+        (16, 2, 26, 20)
+    """
+    kind = task.anomaly_class
+    normal = rng.permutation(np.flatnonzero(kind == NORMAL))
+    n_train = round(TRAIN_SHARE * len(normal))
+    classes = np.unique(kind[kind != NORMAL])
+    if hard and len(classes) < 2:
+        raise ValueError(f"task {task.name!r}: expected two classes of anomalies or more, got {len(classes)}")
+    seen_class = rng.choice(classes) if hard else None
+    pool = rng.permutation(np.flatnonzero(kind == seen_class if hard else kind != NORMAL))
+    if len(pool) < shots + (not hard):
+        raise ValueError(f"task {task.name!r}: expected more than {shots} anomalies, got {len(pool)}")
+    unseen = rng.permutation(np.flatnonzero((kind != NORMAL) & (kind != seen_class))) if hard else pool[shots:]
+    train = np.concatenate([normal[:n_train][:MOST_NORMALS], pool[:shots]])
+    test_normal, test_odd = normal[n_train:][:MOST_TESTED], unseen[:MOST_TESTED]
+    test = np.concatenate([test_normal, test_odd])
+    y = (kind[train] != NORMAL).astype(np.int64)
+    return Split(task.x[train], y, task.x[test], (kind[test] != NORMAL).astype(np.int64))

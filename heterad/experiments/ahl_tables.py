@@ -1,0 +1,89 @@
+"""Means, standard errors and paired tests of runs of different methods on the same splits."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Comparison(NamedTuple):
+    """How much better ``method`` is than ``than``: mean of the paired differences, its standard error, number of
+    pairs, and the two-sided p-value of Student's paired test (1 where all pairs are equal)."""
+
+    method: str
+    than: str
+    gain: float
+    error: float
+    n: int
+    p: float
+
+
+def by_set_and_seed(rows: Iterable[Mapping[str, Any]], value: str = "auroc") -> dict[str, dict[tuple, float]]:
+    """Mean over the tasks of each (set, shots, seed), by method: what is independent, and what is paired.
+
+    Example:
+        >>> rows = [{"set": "s", "shots": 1, "seed": 0, "method": "a", "auroc": v} for v in (0.5, 0.7)]
+        >>> by_set_and_seed(rows)
+        {'a': {('s', 1, 0): 0.6}}
+    """
+    collected: dict[str, dict[tuple, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        collected[row["method"]][row["set"], row["shots"], row["seed"]].append(row[value])
+    return {name: {key: float(np.mean(v)) for key, v in found.items()} for name, found in collected.items()}
+
+
+def means(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[tuple[str, int], tuple[float, float]]]:
+    """Mean and standard error over the seeds, by method and (set, shots)."""
+    found: dict[str, dict[tuple[str, int], tuple[float, float]]] = {}
+    for name, values in by_set_and_seed(rows).items():
+        cells: dict[tuple[str, int], list[float]] = defaultdict(list)
+        for (data, shots, _), value in values.items():
+            cells[data, shots].append(value)
+        found[name] = {key: (float(np.mean(v)), standard_error(v)) for key, v in cells.items()}
+    return found
+
+
+def compare(rows: Sequence[Mapping[str, Any]], method: str, than: str, *, shots: int | None = None) -> Comparison:
+    """Compare two methods on the sets and seeds that both have been run on.
+
+    The differences of one seed are first averaged over the data sets, so that every seed is one pair, as the
+    question is about the mean over data sets.
+
+    Args:
+        rows: of ``ahl_protocols.run``.
+        method, than: their names.
+        shots: only runs with so many seen anomalies; None takes all.
+
+    Returns:
+        The comparison.
+
+    Raises:
+        ValueError: there are fewer than two common seeds.
+
+    Example:
+        >>> rows = [{"set": "s", "shots": 1, "seed": i, "method": m, "auroc": 0.1 * i + g}
+        ...         for i in range(3) for m, g in (("a", 0.0), ("b", 0.02 + 0.01 * i))]
+        >>> found = compare(rows, "b", "a")
+        >>> round(found.gain, 3), found.n
+        (0.03, 3)
+    """
+    from scipy.stats import ttest_1samp
+
+    values = by_set_and_seed([r for r in rows if shots is None or r["shots"] == shots])
+    ours, theirs = values.get(method, {}), values.get(than, {})
+    by_seed: dict[Any, list[float]] = defaultdict(list)
+    for key in ours.keys() & theirs.keys():
+        by_seed[key[2]].append(ours[key] - theirs[key])
+    gains = np.array([np.mean(v) for _, v in sorted(by_seed.items())])
+    if len(gains) < 2:
+        raise ValueError(f"rows: expected two or more seeds of {method!r} and {than!r}, got {len(gains)}")
+    p = 1.0 if np.ptp(gains) == 0 and gains[0] == 0 else float(ttest_1samp(gains, 0).pvalue)
+    return Comparison(method, than, float(gains.mean()), standard_error(gains), len(gains), p)
+
+
+def standard_error(values: Sequence[float] | np.ndarray) -> float:
+    """Of the mean of independent values; 0 of a single one."""
+    return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
