@@ -19,15 +19,18 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 report=()
 failed=0
+total=590 # seconds for everything; the steps that matter most come first
 
 has() { "$python" -c "import $1" 2>/dev/null; }
 
-# step NAME SECONDS COMMAND...: run it under a time limit, remember how it ended
+# step NAME SECONDS COMMAND...: run it under a time limit (by interrupt: pytest still writes its JSON), note how it ended
 step() {
   local name=$1 limit=$2 start=$SECONDS status
   shift 2
+  [ "$dry" = 0 ] && [ "$limit" -gt $((total - SECONDS)) ] && limit=$((total - SECONDS))
+  [ "$limit" -lt 5 ] && { skip "$name" "no time left"; return; }
   printf '\n== %s\n' "$name"
-  timeout "$limit" "$@"
+  timeout -s INT -k 10 "$limit" env --default-signal=INT "$@"
   status=$?
   case $status in
     0) report+=("ok       $name ($((SECONDS - start)) s)") ;;
@@ -95,15 +98,6 @@ cd "$work" || exit 2 # where the checkout's own heterad, without what was built,
 step "which back end serves what" 60 "$python" -c 'import heterad; print(heterad.ops.info())'
 step "values and gradients of every back end" 180 "$python" "$root/bench/check_gpu.py" "$device"
 
-if [ "$dry" = 0 ] && command -v compute-sanitizer >/dev/null; then
-  for tool in memcheck racecheck; do
-    step "compute-sanitizer $tool" 100 \
-      compute-sanitizer --tool "$tool" --error-exitcode 9 "$python" "$root/bench/check_gpu.py" cuda --only-run
-  done
-else
-  skip "compute-sanitizer" "$([ "$dry" = 1 ] && echo 'dry run' || echo 'not found')"
-fi
-
 pytest=("$python" -m pytest -q -p no:cacheprovider -c "$root/pyproject.toml" --rootdir "$root")
 if has pytest; then
   has pytest_benchmark || pytest+=(-o addopts=--strict-markers)
@@ -115,7 +109,7 @@ fi
 if has pytest && has pytest_benchmark; then
   rows=(-m gpu)
   [ "$dry" = 1 ] && rows=(-k "smoke and (soft_threshold or deviation_loss)")
-  step "times" 400 "${pytest[@]}" "$root/bench" "${rows[@]}" --benchmark-enable --benchmark-columns=median,rounds \
+  step "times" 330 "${pytest[@]}" "$root/bench" "${rows[@]}" --budget 1 --benchmark-enable --benchmark-columns=median,rounds \
     --benchmark-json="$work/bench.json"
   if [ -s "$work/bench.json" ]; then
     name=$("$python" -c 'import re, torch
@@ -127,6 +121,15 @@ print(re.sub("[^a-z0-9]+", "-", torch.cuda.get_device_name().lower()) if torch.c
   fi
 else
   skip "times" "needs pytest and pytest-benchmark"
+fi
+
+if [ "$dry" = 0 ] && command -v compute-sanitizer >/dev/null; then
+  for tool in memcheck racecheck; do
+    step "compute-sanitizer $tool" 100 \
+      compute-sanitizer --tool "$tool" --error-exitcode 9 "$python" "$root/bench/check_gpu.py" cuda --only-run
+  done
+else
+  skip "compute-sanitizer" "$([ "$dry" = 1 ] && echo 'dry run' || echo 'not found')"
 fi
 
 printf '\n== summary (%s s)\n' "$SECONDS"

@@ -71,13 +71,26 @@ def series(run: Run, op: str, device: str) -> dict[str, list[tuple[float, float]
 
 
 def label(axes: Any, ends: list[tuple[float, float, str, str]]) -> None:
-    """Names at the ends of the lines; of those that end at one size, each at least a line's height above the last."""
+    """Names at the ends of the lines; where they would overlap, pushed apart."""
     low, high = (math.log10(v) for v in axes.get_ylim())
     gap = 0.05 * (high - low)
-    last: dict[float, float] = {}
-    for x, y, provider, colour in sorted(ends, key=lambda e: e[1]):
-        last[x] = max(math.log10(y), last.get(x, -math.inf) + gap)
-        place = x, 10 ** last[x]
-        axes.annotate(provider, place, xytext=(8, 0), textcoords="offset points", color=colour, va="center")
-    left, right = math.log10(axes.get_xlim()[0]), math.log10(max(last))
-    axes.set_xlim(right=10 ** (right + 0.16 * (right - left)))
+    for x in {x for x, *_ in ends}:
+        here = sorted((e for e in ends if e[0] == x), key=lambda e: e[1])
+        heights = [math.log10(y) for _, y, *_ in here]
+        for _ in range(100):
+            for i in range(1, len(heights)):
+                push = max(0.0, gap - (heights[i] - heights[i - 1])) / 2
+                heights[i - 1] -= push
+                heights[i] += push
+        for height, (_, _, provider, colour) in zip(heights, here, strict=True):
+            axes.annotate(
+                provider,
+                (x, 10**height),
+                xytext=(8, 0),
+                textcoords="offset points",
+                color=colour,
+                va="center",
+                annotation_clip=False,
+            )
+    left, right = math.log10(axes.get_xlim()[0]), math.log10(max(x for x, *_ in ends))
+    axes.set_xlim(right=10 ** (right + 0.18 * (right - left)))

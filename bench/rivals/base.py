@@ -61,6 +61,9 @@ def jax_on_the_same_threads() -> Any:
         finally:
             os.sched_setaffinity(0, before)
     jax.config.update("jax_default_matmul_precision", "float32")
+    # jax factorises by scipy's OpenBLAS, whose threads cost ten times what they help on matrices of 32 x 32 (measured)
+    peer("scipy.linalg")
+    peer("threadpoolctl").threadpool_limits(1, user_api="blas")
     return jax
 
 
