@@ -122,8 +122,9 @@ class ScoredDetector(ThresholdMixin, BaseEstimator):
         """
         check_is_fitted(self, "model_")
         tensors = {f"model.{name}": t.float() for name, t in self.model_.state_dict().items()}
-        arrays = {"mean": self.scaling_.mean, "scale": self.scaling_.scale, "support_scores": self.support_scores_}
-        tensors |= {name: torch.from_numpy(a) for name, a in arrays.items()}
+        arrays = {f"scaling.{name}": value for name, value in self.scaling_._asdict().items()}
+        arrays["support_scores"] = self.support_scores_
+        tensors |= {name: torch.as_tensor(np.asarray(a)) for name, a in arrays.items()}
         extra = {"shape": list(self.shape_), "history": self.history_, "n_iter": self.n_iter_}
         model_file.write(self, path, tensors, extra)
 
@@ -153,7 +154,7 @@ class ScoredDetector(ThresholdMixin, BaseEstimator):
         model = self._new_model(0)
         model.load_state_dict({k.removeprefix("model."): t for k, t in tensors.items() if k.startswith("model.")})
         self.model_ = model.to(check_device(self.device)).double().requires_grad_(False).eval()
-        self.scaling_ = Scaling(tensors["mean"].numpy(), tensors["scale"].numpy())
+        self.scaling_ = Scaling(**{name: tensors[f"scaling.{name}"].numpy() for name in Scaling._fields})
         self.support_scores_ = tensors["support_scores"].numpy()
 
     def _check_options(self) -> None:
@@ -215,4 +216,4 @@ def _fit_scaling(x: np.ndarray, how: str | None) -> Scaling:
     if x.ndim == 2:
         return fit_scaling(x.astype(np.float64), how)
     found = fit_scaling(np.moveaxis(x, 1, -1).reshape(-1, x.shape[1]).astype(np.float64), how)
-    return Scaling(found.mean[:, None, None], found.scale[:, None, None])
+    return found._replace(mean=found.mean[:, None, None], scale=found.scale[:, None, None])
