@@ -8,12 +8,16 @@ import sys
 def main() -> int:
     try:
         from heterad.cli import run
+
+        return run()
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] == "heterad":
+        package = (error.name or "").partition(".")[0]
+        if package == "heterad":
             raise
-        print(f"heterad: the command line needs {error.name}; install it with: pip install 'heterad[cli]'", file=sys.stderr)
-        return 1
-    return run()
+        print(
+            f"heterad: the command line needs {package}; install it with: pip install 'heterad[cli]'", file=sys.stderr
+        )
+        return 2
 
 
 if __name__ == "__main__":

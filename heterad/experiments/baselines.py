@@ -12,9 +12,9 @@ from itertools import pairwise
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import huber_loss
 
 from heterad.nn.mlp import linear
-from heterad.ops import soft_threshold
 
 
 def isolation_forest(support: np.ndarray, test: np.ndarray, *, n_trees: int = 200, seed: int = 0) -> np.ndarray:
@@ -70,8 +70,8 @@ def robust_autoencoders(
 ) -> list[np.ndarray]:
     """Train one robust autoencoder for each support set, all side by side, and score its test rows.
 
-    Each minimises mean ||x + a - r(x)||² + lam mean ||a||_1 over its anomalous attributes a, in closed form at
-    every step, and its network r, by Adam. The score is ||x - r(x)||².
+    Each minimises mean ||x + a - r(x)||² + lam mean ||a||_1 over its anomalous attributes a, in closed form, which
+    leaves twice the Huber loss of x - r(x) at lam / 2, and over its network r, by Adam. The score is ||x - r(x)||².
 
     Args:
         supports: T sets of rows ``[n_t, D]``.
@@ -108,8 +108,7 @@ def robust_autoencoders(
     optimizer = torch.optim.Adam(network.parameters(), lr=lr, fused=True)
     for step in range(1, n_iter + 1):
         fit = network(x)
-        a = soft_threshold(fit.detach() - x, lam / 2)
-        loss = (weight * (x + a - fit).square().sum(-1)).sum()
+        loss = 2 * (weight * huber_loss(fit, x, reduction="none", delta=lam / 2).sum(-1)).sum()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -126,7 +125,8 @@ class _Autoencoders(nn.Module):
     def __init__(self, n_tasks: int, n_features: int, hidden: int, generator: torch.Generator) -> None:
         super().__init__()
         widths = (n_features, hidden, hidden, hidden, n_features)
-        layers = [[linear(a, b, generator) for _ in range(n_tasks)] for a, b in pairwise(widths)]
+        drawn = [[linear(a, b, generator) for a, b in pairwise(widths)] for _ in range(n_tasks)]
+        layers = [*zip(*drawn, strict=True)]
         self.w = nn.ParameterList(torch.stack([m.weight.detach().T for m in layer]) for layer in layers)
         self.b = nn.ParameterList(torch.stack([m.bias.detach()[None] for m in layer]) for layer in layers)
 

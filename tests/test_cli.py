@@ -1,0 +1,184 @@
+"""The command line: a round trip on real digits, and one line for each thing a user can get wrong."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from sklearn.metrics import roc_auc_score
+
+import heterad
+from heterad.cli import run
+from heterad.data import one_class_tasks, rotated_digits, source_rows, target_rows
+from heterad.data.tables import read_table, write_table
+from heterad.experiments import demo
+
+PIXELS = [f"p{i}" for i in range(64)]
+
+
+def write_rows(path, x, **others) -> None:
+    write_table(path, others | dict(zip(PIXELS, x.T, strict=True)))
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    """A folder with train.csv, new.csv and a model, and the truth of new.csv."""
+    folder = tmp_path_factory.mktemp("cli")
+    rng = np.random.default_rng(0)
+    x, digit, angle = rotated_digits([0, 90, 180])
+    drawn = source_rows(one_class_tasks(digit, angle, keep=[0, 90]), 0.5, rng, labelled_anomalies=0.5)
+    write_rows(folder / "train.csv", x[drawn.rows], task=drawn.groups, label=drawn.y.astype(int))
+    targets = [target_rows(task, 0.2, rng) for task in one_class_tasks(digit, angle, keep=[180])[:2]]
+    rows = np.concatenate([target.support for target in targets])
+    names = np.repeat(["zero", "one"], [len(target.support) for target in targets])
+    write_rows(folder / "new.csv", x[rows], note=np.full(len(rows), "text"), site=names)
+    options = ["--task", "task", "--label", "label", "--model", str(folder / "m.safetensors"), "--max-iter", "60"]
+    assert run(["fit", str(folder / "train.csv"), *options]) == 0
+    return folder, np.concatenate([target.support_y for target in targets]), names
+
+
+def complaint(capsys: pytest.CaptureFixture, *arguments) -> str:
+    """The one line that these arguments are answered with."""
+    capsys.readouterr()
+    assert run([str(a) for a in arguments]) == 2
+    written = capsys.readouterr()
+    assert written.out == ""
+    assert written.err.startswith("heterad: ")
+    assert written.err.count("\n") == 1
+    return written.err
+
+
+def test_fit_then_score(fitted, tmp_path, capsys) -> None:
+    folder, truth, names = fitted
+    out = tmp_path / "scores.csv"
+    model = folder / "m.safetensors"
+    arguments = ["score", str(folder / "new.csv"), "--task", "site", "--model", str(model), "--out", str(out)]
+    assert run(arguments) == 0
+    written = capsys.readouterr()
+    assert f"Scored {len(truth)} rows of 2 tasks" in written.out
+    assert written.err == ""
+    scores = read_table(out, task="task")
+    assert scores.groups.tolist() == names.tolist()
+    assert scores.x.column_names == ["score", "label"]
+    assert roc_auc_score(truth, scores.x["score"].to_numpy()) > 0.8
+    assert 0 < scores.x["label"].to_numpy().mean() <= 0.12
+
+    assert run([*arguments, "--contamination", "0.3"]) == 0
+    assert read_table(out, task="task").x["label"].to_numpy().mean() == pytest.approx(0.3, abs=0.02)
+
+
+def test_without_tasks_and_labels(fitted, tmp_path, capsys) -> None:
+    folder, _, _ = fitted
+    options = ["--ignore", "note", "site", "--model", str(tmp_path / "m.safetensors"), "--max-iter", "2"]
+    assert run(["fit", str(folder / "new.csv"), *options]) == 0
+    assert "64 features" in capsys.readouterr().out
+    model = ["--model", str(tmp_path / "m.safetensors"), "--out", str(tmp_path / "s.csv")]
+    assert run(["score", str(folder / "new.csv"), *model]) == 0
+    assert read_table(tmp_path / "s.csv").x.column_names == ["score", "label"]
+
+
+def test_unknown_columns(fitted, tmp_path, capsys) -> None:
+    folder, _, _ = fitted
+    said = complaint(capsys, "fit", folder / "train.csv", "--task", "site")
+    assert "no column 'site'; the columns are task, label, p0" in said
+    (tmp_path / "few.csv").write_text("p0,p1\n1,2\n")
+    said = complaint(capsys, "score", tmp_path / "few.csv", "--model", folder / "m.safetensors")
+    assert "no column 'p2'; the columns are p0, p1" in said
+
+
+def test_text_in_a_number_column(tmp_path, capsys) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("task,label,a\nx,0,1\nx,1,high\n")
+    said = complaint(capsys, "fit", path, "--task", "task", "--label", "label")
+    assert f"{path}, line 3, column 'a': expected a finite number, got 'high'" in said
+
+
+def test_a_task_without_normals_and_a_task_of_one_row(fitted, tmp_path, capsys) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("task,label,a\nx,0,1\nx,1,2\nodd,1,1\nodd,1,3\n")
+    said = complaint(capsys, "fit", path, "--task", "task", "--label", "label", "--model", tmp_path / "m.safetensors")
+    assert "task 'odd': expected at least one row labelled normal" in said
+    assert list(tmp_path.iterdir()) == [path]
+    folder, _, _ = fitted
+    write_rows(path, np.zeros((3, 64)), site=np.array(["a", "a", "alone"]))
+    said = complaint(capsys, "score", path, "--task", "site", "--model", folder / "m.safetensors")
+    assert "rows.csv, task alone: " in said
+
+
+def test_missing_files(fitted, tmp_path, capsys) -> None:
+    folder, _, _ = fitted
+    none = tmp_path / "none.csv"
+    assert complaint(capsys, "fit", none) == f"heterad: {none}: No such file or directory\n"
+    assert complaint(capsys, "score", folder / "new.csv", "--model", none) == (
+        f"heterad: {none}: No such file or directory\n"
+    )
+
+
+def test_model_files_that_are_none(fitted, tmp_path, capsys) -> None:
+    folder, _, _ = fitted
+    good = (folder / "m.safetensors").read_bytes()
+    bad = tmp_path / "bad.safetensors"
+    for data in (good[: len(good) // 2], good[:-1], b"", b"a,b\n1,2\n"):
+        bad.write_bytes(data)
+        assert f"{bad}: " in complaint(capsys, "score", folder / "new.csv", "--model", bad)
+    save_file({"w": torch.ones(2)}, bad)
+    assert "foreign" in complaint(capsys, "score", folder / "new.csv", "--model", bad)
+
+
+def test_places_that_cannot_be_written_to(fitted, tmp_path, capsys) -> None:
+    folder, _, _ = fitted
+    (tmp_path / "file").write_text("")
+    assert "file: File exists" in complaint(capsys, "demo", "--out", tmp_path / "file")
+    below = tmp_path / "file" / "m.safetensors"
+    assert str(below.parent) in complaint(
+        capsys, "fit", folder / "new.csv", "--ignore", "note", "site", "--model", below
+    )
+    model, out = folder / "m.safetensors", tmp_path / "none" / "s.csv"
+    said = complaint(capsys, "score", folder / "new.csv", "--model", model, "--out", out)
+    assert said == f"heterad: {out}: No such file or directory\n"
+
+
+def test_demo_prints_a_table_and_what_to_try_next(tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(demo, "QUICK", demo.Size(step=135, max_iter=2, n_digits=1, n_trees=5))
+    assert run(["demo", "--quick", "--out", str(tmp_path)]) == 0
+    written = capsys.readouterr()
+    assert "isolation forest" in written.out
+    assert "heterad fit" in written.out.splitlines()[-1]
+    assert written.err == ""
+
+
+def test_version_info_and_help(capsys) -> None:
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == f"heterad {heterad.__version__}\n"
+    assert run(["info"]) == 0
+    assert "robust_ridge" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stop:
+        run([])
+    assert stop.value.code == 0
+    assert "score" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stop:
+        run(["fly"])
+    assert stop.value.code == 2
+
+
+def test_an_interruption_is_told_in_one_line(capsys, monkeypatch) -> None:
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("heterad.cli.run_demo", interrupt)
+    assert "interrupted" in complaint(capsys, "demo")
+
+
+@pytest.mark.parametrize("package", ["tyro", "rich", "pyarrow"])
+def test_without_the_extra_it_says_which_to_install(package: str, tmp_path) -> None:
+    (tmp_path / "rows.csv").write_text("a\n1\n")
+    program = f"import sys; sys.modules[{package!r}] = None; from heterad.__main__ import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "fit", "rows.csv"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr == (f"heterad: the command line needs {package}; install it with: pip install 'heterad[cli]'\n")
