@@ -154,7 +154,8 @@ class ScoredDetector(ThresholdMixin, BaseEstimator):
         model = self._new_model(0)
         model.load_state_dict({k.removeprefix("model."): t for k, t in tensors.items() if k.startswith("model.")})
         self.model_ = model.to(check_device(self.device)).double().requires_grad_(False).eval()
-        self.scaling_ = Scaling(**{name: tensors[f"scaling.{name}"].numpy() for name in Scaling._fields})
+        parts: dict[str, Any] = {name: tensors[f"scaling.{name}"].numpy() for name in Scaling._fields}
+        self.scaling_ = Scaling(**parts)
         self.support_scores_ = tensors["support_scores"].numpy()
 
     def _check_options(self) -> None:
