@@ -105,12 +105,12 @@ def pseudo_anomalies(
 
 
 def foreign(x: Tensor, donors: Tensor, normals: Normals, generator: torch.Generator) -> Tensor:
-    """Draw a foreign source for each row of ``x``, of a kind drawn anew for each.
+    """Draw a foreign source for each row of ``x``.
 
-    Vectors: uniform over 1.1 times the normals' range; a Gaussian mixture of the clusters with 5 times their
-    variance, or with 5 times their means; or each feature of another donor, which keeps the margins and breaks
-    the dependence. Maps: a donor turned by 180 degrees with its channels rolled, or Gaussian noise of each
-    channel's mean and twice its spread.
+    Vectors, one of these drawn anew for each row: uniform over 1.1 times the normals' range; a Gaussian mixture of
+    the clusters with 5 times their variance, or with 5 times their means; or each feature of another donor, which
+    keeps the margins and breaks the dependence. Maps, in turn: a donor turned by 180 degrees with its channels
+    rolled; Gaussian noise of each channel's mean and twice its spread.
 
     Returns:
         A tensor like ``x``.
@@ -121,11 +121,12 @@ def foreign(x: Tensor, donors: Tensor, normals: Normals, generator: torch.Genera
     n = len(x)
     component = _integers(n, len(normals.mean), x, generator)
     mean, std = normals.mean[component], normals.std[component]
-    noise = torch.randn(x.shape, dtype=x.dtype, device=x.device, generator=generator)
     if x.ndim == 4:
-        turned = donors.flip(2, 3).roll(1, dims=1)
-        noise = mean[:, :, None, None] + 2 * std[:, :, None, None] * noise
-        return torch.where(_coin(n, x, generator)[:, None, None, None], turned, noise)
+        source = donors.flip(2, 3).roll(1, dims=1)
+        noise = torch.randn(source[1::2].shape, dtype=x.dtype, device=x.device, generator=generator)
+        source[1::2] = noise.mul_(2 * std[1::2, :, None, None]).add_(mean[1::2, :, None, None])
+        return source
+    noise = torch.randn(x.shape, dtype=x.dtype, device=x.device, generator=generator)
     middle, reach = (normals.high + normals.low) / 2, 1.1 * (normals.high - normals.low) / 2
     uniform = middle + reach * (2 * _uniform(x.shape, x, generator) - 1)
     row = (_uniform(x.shape, x, generator) * n).long().clamp(max=n - 1)
@@ -182,7 +183,7 @@ def _blend(x: Tensor, source: Tensor, generator: torch.Generator) -> Tensor:
         ordered = noise.flatten(1).sort(1, descending=True).values
         mask = (noise >= ordered.gather(1, covered[:, None] - 1)[:, :, None])[:, None]
     opacity = _between(OPACITY, n, x, generator).view(n, *[1] * (x.ndim - 1))
-    return torch.where(mask, x + opacity * (source - x), x)
+    return torch.lerp(x, source, mask * opacity)
 
 
 def perlin_noise(
@@ -252,7 +253,3 @@ def _between(bounds: tuple[float, float], n: int, like: Tensor, generator: torch
 
 def _integers(n: int, bound: int, like: Tensor, generator: torch.Generator) -> Tensor:
     return torch.randint(bound, (n,), device=like.device, generator=generator)
-
-
-def _coin(n: int, like: Tensor, generator: torch.Generator) -> Tensor:
-    return _integers(n, 2, like, generator).bool()
