@@ -8,15 +8,28 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.utils.validation import column_or_1d
 
+TAIL = 3.0  # without it the rotated MNIST digits of the paper lost 0.10 of AUC, with it Isolet 0.01
+
 
 class Scaling(NamedTuple):
-    """Features are used as ``(x - mean) / scale``."""
+    """Features are used as ``u = (x - mean) / scale``, beyond ``±tail`` as ``±(tail + log(1 + |u| - tail))``.
+
+    A feature that hardly varies in the source tasks, as a pixel at the rim, may lie many deviations out in another
+    task and would drown all others. The logarithm keeps order and continuity, and any finite value usable.
+    """
 
     mean: np.ndarray
     scale: np.ndarray
+    tail: np.ndarray
 
     def apply(self, x: np.ndarray) -> np.ndarray:
-        return (x - self.mean) / self.scale
+        u = (x - self.mean) / self.scale
+        excess = np.maximum(np.abs(u) - self.tail, 0)
+        return np.where(excess > 0, np.sign(u) * (self.tail + np.log1p(excess)), u)
+
+    def undo(self, u: np.ndarray) -> np.ndarray:
+        excess = np.clip(np.abs(u) - self.tail, 0, 700)  # exp(710) overflows
+        return np.where(excess > 0, np.sign(u) * (self.tail + np.expm1(excess)), u) * self.scale + self.mean
 
 
 def fit_scaling(x: np.ndarray, how: str | None) -> Scaling:
@@ -26,7 +39,7 @@ def fit_scaling(x: np.ndarray, how: str | None) -> Scaling:
     keeps scale 1.
     """
     if how is None:
-        return Scaling(np.zeros(x.shape[1]), np.ones(x.shape[1]))
+        return Scaling(np.zeros(x.shape[1]), np.ones(x.shape[1]), np.full(x.shape[1], np.inf))
     if how == "global":
         pooled = fit_scaling(x.reshape(-1, 1), "standard")
         return Scaling(*(np.repeat(value, x.shape[1]) for value in pooled))
@@ -37,7 +50,7 @@ def fit_scaling(x: np.ndarray, how: str | None) -> Scaling:
     shrunk = x / size  # squares of the raw values may overflow
     mean, spread = shrunk.mean(0), shrunk.std(0)
     constant = spread <= 10 * np.finfo(np.float64).eps * np.sqrt(len(x))
-    return Scaling(mean * size, np.where(constant, 1.0, spread * size))
+    return Scaling(mean * size, np.where(constant, 1.0, spread * size), np.full(x.shape[1], TAIL))
 
 
 def check_labels(y, n_rows: int, *, one_task: bool) -> np.ndarray:

@@ -72,12 +72,8 @@ def save(detector: Any, path: str | os.PathLike[str]) -> None:
     """Write ``detector``; see ``RobustMetaDetector.save``."""
     task = detector.task_
     tensors = {f"model.{name}": t.float() for name, t in detector.model_.state_dict().items()}
-    arrays = {
-        "scaling.mean": detector.scaling_.mean,
-        "scaling.scale": detector.scaling_.scale,
-        "task.support_scores": detector.support_scores_,
-    }
-    tensors |= {name: torch.from_numpy(a) for name, a in arrays.items()}
+    tensors |= {f"scaling.{name}": torch.from_numpy(a) for name, a in detector.scaling_._asdict().items()}
+    tensors["task.support_scores"] = torch.from_numpy(detector.support_scores_)
     tensors |= {"task.z": task.adapted_.z, "task.w": task.adapted_.w}
     training = {name: getattr(detector, name) for name in SUMMARY}
     training["validation_groups_"] = detector.validation_groups_.tolist()
@@ -99,7 +95,7 @@ def _restore(detector: Any, tensors: dict[str, Tensor], record: dict[str, Any]) 
     model.load_state_dict({k.removeprefix("model."): t for k, t in tensors.items() if k.startswith("model.")})
     where = check_device(detector.device)
     detector.model_ = model.to(where).double().requires_grad_(False)
-    detector.scaling_ = Scaling(tensors["scaling.mean"].numpy(), tensors["scaling.scale"].numpy())
+    detector.scaling_ = Scaling(*(tensors[f"scaling.{name}"].numpy() for name in Scaling._fields))
     task = detector._new_task()
     task.model_, task.scaling_ = detector.model_, detector.scaling_
     task.adapted_ = Adapted(tensors["task.z"].to(where), tensors["task.w"].to(where))

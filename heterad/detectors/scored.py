@@ -217,4 +217,4 @@ def _fit_scaling(x: np.ndarray, how: str | None) -> Scaling:
     if x.ndim == 2:
         return fit_scaling(x.astype(np.float64), how)
     found = fit_scaling(np.moveaxis(x, 1, -1).reshape(-1, x.shape[1]).astype(np.float64), how)
-    return found._replace(mean=found.mean[:, None, None], scale=found.scale[:, None, None])
+    return Scaling(*(value[:, None, None] for value in found))

@@ -65,8 +65,8 @@ class TaskDetector(ThresholdMixin, BaseEstimator):
             X: features ``[n, D]``, finite.
 
         Returns:
-            float64 ``[n, D]`` in the model's units: standard deviations of the source tasks, unless the model was
-            fitted with ``scale=None``.
+            float64 ``[n, D]`` in the model's units: standard deviations of the source tasks (beyond three, their
+            logarithm), unless the model was fitted with ``scale=None``.
 
         Raises:
             ValueError: as ``decision_function``.
@@ -99,7 +99,7 @@ class TaskDetector(ThresholdMixin, BaseEstimator):
         """
         x = self._check(X)
         normal = self._each_chunk(x, lambda part: self.model_.autoencoder.reconstruct(part, *self.adapted_))
-        return normal * self.scaling_.scale + self.scaling_.mean
+        return self.scaling_.undo(normal)
 
     def adapt_to(self, x: np.ndarray, model: RobustMeta, scaling: Scaling) -> TaskDetector:
         """Adapt to checked rows ``x [n, D]`` and set the threshold; for the parent detector."""

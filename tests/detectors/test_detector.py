@@ -10,6 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from heterad.data.toy import toy_tasks
 from heterad.detectors import RobustMetaDetector, TaskDetector
+from heterad.detectors.inputs import fit_scaling
 
 rng = np.random.default_rng(0)
 
@@ -34,7 +35,7 @@ def test_it_finds_anomalies_and_their_attributes_in_unseen_tasks(fitted, target)
 def test_scores_are_reconstruction_errors(fitted, target) -> None:
     x = target.x[:60]
     task = fitted.adapt(x)
-    gap = (x - task.reconstruct(x)) / fitted.scaling_.scale
+    gap = fitted.scaling_.apply(x) - fitted.scaling_.apply(task.reconstruct(x))
     np.testing.assert_allclose(task.decision_function(x), (gap**2).sum(1), rtol=1e-9)
     attributes = task.explain(x)
     lam = fitted.model_.autoencoder.lam.item()
@@ -170,6 +171,24 @@ def test_one_scale_for_features_of_one_kind(source) -> None:
     rows = source.x[source.groups > 1]
     np.testing.assert_allclose(scaling.mean, np.full(rows.shape[1], rows.mean()))
     np.testing.assert_allclose(scaling.scale, np.full(rows.shape[1], rows.std()))
+
+
+def test_the_tails_of_the_scaling_are_logarithms_and_can_be_undone() -> None:
+    scaling = fit_scaling(np.array([[1.0, 10.0], [3.0, 10.0]]), "standard")
+    np.testing.assert_array_equal(scaling.mean, [2, 10])
+    np.testing.assert_array_equal(scaling.scale, [1, 1])
+    x = 2 + np.array([-1e300, -103, -3, -1, 0, 2.9, 3, 3 + np.e - 1])[:, None] * [1, 0]
+    u = scaling.apply(x)[:, 0]
+    np.testing.assert_allclose(u[1:], [-3 - np.log(101), -3, -1, 0, 2.9, 3, 4], rtol=1e-12)
+    assert -700 < u[0] < u[1]
+    np.testing.assert_allclose(scaling.undo(scaling.apply(x)), x, rtol=1e-9)
+
+
+def test_rows_however_far_out_have_finite_scores(fitted, target) -> None:
+    far = target.x[:20] * 10.0 ** np.arange(0, 300, 15)[:, None]
+    task = fitted.adapt(np.concatenate([target.x[:60], far]))
+    assert np.isfinite(task.decision_function(far)).all()
+    assert np.isfinite(task.reconstruct(far)).all()
 
 
 def test_constant_features_and_repeated_rows() -> None:

@@ -64,6 +64,16 @@ def test_the_record_is_readable_by_anyone(tmp_path: Path) -> None:
         loaded.decision_function(frame.rename(columns={"a": "z"}))
 
 
+def test_a_model_without_scaling_round_trips(tmp_path: Path) -> None:
+    toy = toy_tasks(2, 20)
+    detector = small(scale=None).fit(toy.x, toy.y, toy.groups)
+    detector.save(tmp_path / "m")
+    far = toy.x * 50
+    np.testing.assert_array_equal(
+        RobustMetaDetector.load(tmp_path / "m").decision_function(far), detector.decision_function(far)
+    )
+
+
 def test_numpy_options_can_be_saved(tmp_path: Path) -> None:
     toy = toy_tasks(2, 20)
     small(n_iter=np.int64(3), lr=np.float32(0.01)).fit(toy.x, toy.y, toy.groups).save(tmp_path / "m")
