@@ -24,18 +24,23 @@ def _normal(generator: torch.Generator, device: str, *shape: int, scale: float =
 # robust_ridge
 
 
+def ragged_mask(n: int, tasks: int) -> Tensor:
+    """Sizes from half of N to N, one task full."""
+    sizes = torch.randint(n // 2, n + 1, (tasks,), generator=torch.Generator().manual_seed(1))
+    sizes[0] = n
+    return torch.arange(n) < sizes[:, None]
+
+
 def make_ridge(n: int, d: int, tasks: int | None, ragged: bool, device: str) -> ridge.Ridge:
     g = torch.Generator().manual_seed(0)
     batch = () if tasks is None else (tasks,)
     x, h, a0 = (_normal(g, device, *batch, n, w, scale=s) for w, s in ((d, 1.0), (J, 0.7), (d, 0.3)))
     lam, mu = (torch.full(batch, v, device=device, requires_grad=True) for v in (0.5, 0.1))
-    mask = None
-    if ragged:
-        sizes = torch.randint(n // 2, n + 1, batch, generator=g)
-        sizes[0] = n
-        mask = (torch.arange(n) < sizes[:, None]).to(device)
+    mask = ragged_mask(n, tasks or 1).to(device) if ragged else None
     cotangents = (_normal(g, device, *batch, d, J).detach(), _normal(g, device, *batch, n, d).detach())
-    return ridge.Ridge(x, h, a0, lam, mu, mask, cotangents)
+    inputs = ridge.Ridge(x, h, a0, lam, mu, mask, cotangents)
+    ridge.silence_kinks(inputs, CHECKED)
+    return inputs
 
 
 def ridge_flops(n: int, d: int, tasks: int, ragged: bool) -> float:
@@ -45,9 +50,7 @@ def ridge_flops(n: int, d: int, tasks: int, ragged: bool) -> float:
     """
     rows = torch.full((tasks,), float(n))
     if ragged:
-        mask = make_ridge(n, 1, tasks, True, "cpu").mask
-        assert mask is not None
-        rows = mask.sum(-1).double()
+        rows = ragged_mask(n, tasks).sum(-1).double()
     product = torch.minimum(2 * rows**2 * d, 4 * rows * J * d)
     return float((3 * ridge.N_ITER * product + 6 * rows * J * d).sum())
 
