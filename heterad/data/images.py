@@ -1,0 +1,96 @@
+"""Folders of images laid out as MVTec AD: ``train/good``, ``test/good`` and a folder of ``test`` per defect."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+logger = logging.getLogger(__name__)
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+GOOD = "good"
+
+
+class ImageSet(NamedTuple):
+    """Images ``x [n, 3, H, W]`` uint8; ``y [n]`` 1 for a defect; the defect of each, "good" for none; whether it
+    lies in ``train``; and its file."""
+
+    x: np.ndarray
+    y: np.ndarray
+    defect: np.ndarray
+    train: np.ndarray
+    files: list[Path]
+
+
+def read_image_folder(
+    folder: str | os.PathLike[str], *, size: int | None = None, skip_unreadable: bool = False
+) -> ImageSet:
+    """Read every image of a folder laid out as one category of MVTec AD.
+
+    Folders beside ``good`` in ``train`` are defects too: seen anomalies to learn from.
+
+    Args:
+        folder: holds ``train/good``; ``train/<defect>``, ``test/good`` and ``test/<defect>`` may be there.
+        size: height and width that images are resized to; None asks for images of one size.
+        skip_unreadable: leave out files that cannot be decoded, with a note in the log, instead of raising.
+
+    Returns:
+        The images in the order of split, defect and file name; grey ones have three equal colours.
+
+    Raises:
+        ImportError: Pillow is not installed (extra ``vision``).
+        ValueError: there is no ``train/good`` or it holds no image, an image cannot be decoded (its file is named),
+            or sizes differ and ``size`` is None.
+
+    Cost:
+        One decoding a file; memory of the decoded images.
+
+    Example:
+        See ``tests/data/test_images.py``, which makes such a folder.
+    """
+    root = Path(folder)
+    if not (root / "train" / GOOD).is_dir():
+        raise ValueError(f"{root}: expected a folder with train/{GOOD}, as in MVTec AD, got none")
+    if size is not None and size < 1:
+        raise ValueError(f"size: expected at least 1, got {size}")
+    images, defects, train, files = [], [], [], []
+    for split in ("train", "test"):
+        for kind in sorted(p for p in (root / split).glob("*") if p.is_dir()):
+            for file in sorted(p for p in kind.iterdir() if p.suffix.lower() in SUFFIXES):
+                image = _read(file, size, skip_unreadable)
+                if image is not None:
+                    images.append(image)
+                    defects.append(kind.name)
+                    train.append(split == "train")
+                    files.append(file)
+    sizes = {image.shape: file for image, file in zip(images, files, strict=True)}
+    if len(sizes) > 1:
+        named = ", ".join(f"{shape[2]} x {shape[1]} ({file.name})" for shape, file in list(sizes.items())[:3])
+        raise ValueError(f"{root}: expected images of one size, got {named}; give a size to resize to")
+    defect, in_train = np.array(defects, dtype=str), np.array(train, dtype=bool)
+    if not (in_train & (defect == GOOD)).any():
+        raise ValueError(f"{root / 'train' / GOOD}: expected at least one image ({', '.join(SUFFIXES)}), got none")
+    return ImageSet(np.stack(images), (defect != GOOD).astype(np.int64), defect, in_train, files)
+
+
+def _read(file: Path, size: int | None, skip: bool) -> np.ndarray | None:
+    """One image as uint8 ``[3, H, W]``, or None where it cannot be decoded and may be skipped."""
+    try:
+        from PIL import Image
+    except ImportError:
+        raise ImportError("reading images needs Pillow; install it with: pip install 'heterad[vision]'") from None
+    try:
+        with Image.open(file) as opened:
+            image = opened.convert("RGB")
+            if size is not None:
+                image = image.resize((size, size), Image.Resampling.BILINEAR)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        if not skip:
+            raise ValueError(f"{file}: expected an image that can be decoded, got an error ({error})") from None
+        logger.warning("%s cannot be decoded and is left out (%s)", file, error)
+        return None
+    return np.asarray(image).transpose(2, 0, 1)
