@@ -90,11 +90,22 @@ def test_the_generator_is_the_only_randomness() -> None:
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_padding_beyond_the_drawn_tasks_only_elsewhere() -> None:
-    """Off the CPU sizes come from the host's counts; the same arithmetic must cover every task."""
-    tasks = number_tasks()
-    assert tasks._largest(support_size=None) == [(2, 2), (1, 1), (3, 3)]
-    assert tasks._largest(support_size=1) == [(1, 2), (1, 1), (3, 3)]
+class ElsewhereTasks(TaskSet):
+    """A task set that believes it is not on the CPU, where asking for a size would wait for the device."""
+
+    device = torch.device("cuda")
+
+
+def test_off_the_cpu_episodes_are_padded_to_the_largest_task_of_all() -> None:
+    tasks = ElsewhereTasks(np.arange(12.0)[:, None], Y, GROUPS)
+    drawn = tasks.episodes(torch.tensor([2]), generator())
+    assert (drawn.n_support, drawn.n_anomalies, drawn.rows.shape[1]) == (2, 1, 6)
+    assert members(drawn.support, drawn.support_mask) == [{10, 11}]
+    assert members(drawn.query[:, :1], drawn.anomaly_mask) == [set()]
+    assert members(drawn.query[:, 1:], drawn.normal_mask) == [{10, 11}]
+    limited = tasks.episodes(torch.tensor([0, 1]), generator(), support_size=1)
+    assert limited.support.shape == (2, 1, 1)
+    assert [len(m) for m in members(limited.support, limited.support_mask)] == [1, 1]
 
 
 def test_dtype_and_tensor_input() -> None:

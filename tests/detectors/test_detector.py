@@ -218,3 +218,12 @@ def test_scoring_in_chunks_changes_nothing(fitted, target, monkeypatch: pytest.M
 def test_clone_forgets_the_fit(fitted) -> None:
     assert not hasattr(clone(fitted), "task_")
     assert clone(fitted).get_params() == fitted.get_params()
+
+
+@pytest.mark.gpu
+def test_a_gpu_learns_what_the_cpu_learns(source, target) -> None:
+    options = {"max_iter": 60, "lr": 2e-3, "support_size": 32}
+    detector = RobustMetaDetector(**options, device="cuda").fit(source.x, source.y, source.groups)
+    assert next(detector.model_.parameters()).is_cuda
+    x, truth = target.x[:60], target.anomalous[:60]
+    assert roc_auc_score(truth, detector.adapt(x).decision_function(x)) > 0.9
