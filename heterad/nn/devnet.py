@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from heterad.nn.mlp import MLP
@@ -46,6 +46,12 @@ class DevNet(Scorer):
         super().__init__()
         self.l2, self.top = l2, top
         self.score = MLP((shape[0], hidden, 1), generator) if len(shape) == 1 else PlaceHead(shape[0], generator)
+        if isinstance(self.score, MLP):  # the published start: on thyroid data worth 0.01 of AUROC over torch's
+            for parameter in self.score.parameters():
+                if parameter.ndim > 1:
+                    nn.init.xavier_uniform_(parameter, generator=generator)
+                else:
+                    nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         if isinstance(self.score, MLP):
