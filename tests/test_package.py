@@ -101,10 +101,3 @@ def test_runtime_dependencies_stay_four():
     text = (ROOT / "pyproject.toml").read_text()
     names = re.findall(r'"([a-z-]+)>=', re.search(r"^dependencies = \[(.*)\]$", text, re.M).group(1))
     assert names == ["torch", "numpy", "scikit-learn", "safetensors"]
-
-
-def test_console_entry_names_the_extra_when_it_is_missing():
-    code = "import sys; sys.modules['tyro'] = None; from heterad.__main__ import main; sys.exit(main())"
-    done = subprocess.run([sys.executable, "-c", code, "info"], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr == "heterad: the command line needs tyro; install it with: pip install 'heterad[cli]'\n"

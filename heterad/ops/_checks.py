@@ -11,7 +11,7 @@ from torch import Tensor
 FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
-def floating(**tensors: Tensor) -> torch.dtype:
+def floating(**tensors: object) -> torch.dtype:
     """All are floating tensors on one device; returns their common dtype."""
     first: Tensor | None = None
     first_name = ""

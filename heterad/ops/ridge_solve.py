@@ -41,7 +41,7 @@ def ridge_solve(h: Tensor, y: Tensor, mu: Tensor, *, mask: Tensor | None = None)
     Example:
         >>> import torch, heterad
         >>> h, y = torch.eye(2), torch.tensor([[2.0], [4.0]])
-        >>> heterad.ops.ridge_solve(h, y, torch.tensor(0.5))
+        >>> heterad.ops.ridge_solve(h, y, torch.tensor(0.5)).round()
         tensor([[1., 2.]])
     """
     dtype = _checks.floating(h=h, y=y, mu=mu)

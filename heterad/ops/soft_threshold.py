@@ -36,11 +36,12 @@ def soft_threshold(r: Tensor, t: Tensor | float) -> Tensor:
         >>> heterad.ops.soft_threshold(torch.tensor([-2.0, 0.5, 3.0]), 1.0)
         tensor([-1.,  0.,  2.])
     """
-    if isinstance(t, (int, float)) and not isinstance(t, bool):
+    if not isinstance(t, Tensor) and type(t) in (int, float):
         dtype = _checks.floating(r=r)
         t = torch.full((), t, dtype=torch.promote_types(dtype, torch.float32), device=r.device)
     else:
         dtype = _checks.floating(r=r, t=t)
+    assert isinstance(t, Tensor)
     _checks.shape("t", t, (), "a scalar")
     _checks.not_negative("t", t)
     backend = _backend.choose("soft_threshold", r.device.type)
