@@ -61,7 +61,7 @@ def robust_autoencoders(
     supports: Sequence[np.ndarray],
     tests: Sequence[np.ndarray],
     *,
-    lam: float = 0.01,
+    lam: float = 0.1,
     n_iter: int = 100,
     hidden: int = 32,
     lr: float = 1e-3,
