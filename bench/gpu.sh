@@ -10,7 +10,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.." || exit 2
 root=$PWD
 python=${PYTHON:-python3}
-export HETERAD_CUDA_ARCHS=${HETERAD_CUDA_ARCHS:-90}
+export HETERAD_CUDA_ARCHS=${HETERAD_CUDA_ARCHS-90}
 export HETERAD_COMMIT=${HETERAD_COMMIT:-$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)}
 export PYTHONDONTWRITEBYTECODE=1
 dry=0 device=cuda
