@@ -93,7 +93,7 @@ def run(out: str | os.PathLike[str], *, seed: int = 0, quick: bool = False, repo
         ValueError: ``seed`` is negative.
 
     Cost:
-        About a minute on two CPU cores, a quarter of one if ``quick``; memory 0.7 GB.
+        About a minute on two CPU cores, a quarter of one if ``quick``; memory 0.8 GB.
 
     Source:
         Kumagai et al. (2023), section 4, with digits for Mnist-r.
