@@ -55,7 +55,9 @@ def smoothed_auc(
         neg_mask = torch.ones_like(neg, dtype=torch.bool)
     pairs = pos_mask[..., :, None] & neg_mask[..., None, :]
     gap = torch.where(pairs, pos[..., :, None] - neg[..., None, :], 0) / temperature
-    total = torch.where(pairs, torch.sigmoid(gap), 0).sum((-2, -1))
+    # sigmoid's derivative is s (1 - s), which vanishes once s rounds to 1: each side by its small half
+    sigmoid = torch.where(gap > 0, 1 - torch.sigmoid(-gap), torch.sigmoid(gap))
+    total = torch.where(pairs, sigmoid, 0).sum((-2, -1))
     count = pairs.sum((-2, -1))
     return torch.where(count > 0, total / count.clamp(min=1), 0.5)
 
@@ -83,6 +85,6 @@ def roc_auc(scores: Tensor, y: Tensor, mask: Tensor | None = None) -> Tensor:
     q = real.sum(-1) - p
     upto = torch.minimum(upto, (p + q)[..., None])
     midrank = (below + upto + 1).double() / 2
-    auc = (torch.where(pos, midrank, 0).sum(-1) - p * (p + 1) / 2) / (p * q)
+    auc = (torch.where(pos, midrank, 0).sum(-1) - (p * (p + 1)).double() / 2) / (p * q)
     broken = (real & scores.isnan()).any(-1) | (p == 0) | (q == 0)
     return torch.where(broken, torch.nan, auc)
