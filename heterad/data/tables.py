@@ -49,7 +49,7 @@ def read_table(
         OSError: the file cannot be read.
         ValueError: a column is unknown (named with the columns there are) or stands twice, there are no rows or no
             features, a line has too few or too many fields, or a feature or label is not a finite number or not
-            one of the labels (file, line and column named).
+            one of the labels (file, line and column named), or a row names no task.
 
     Cost:
         One threaded pass, O(size of the file) time; memory is the columns read. A broken file is read once more,
@@ -73,6 +73,8 @@ def read_table(
             raise ValueError(f"{path}: no column {column!r}; the columns are {', '.join(header)}")
     if task is not None and task == label:
         raise ValueError(f"{path}: expected different columns for task and label, got {task!r} for both")
+    if task is not None and features is not None and task in features:
+        raise ValueError(f"{path}: expected a column that is no feature of the model for the task, got {task!r}")
     if features is None:
         features = [column for column in header if column not in (task, label, *ignore)]
     if not features:
@@ -98,7 +100,12 @@ def read_table(
         if not np.isin(values, (-1, 0, 1)).all():
             _find_fault(path, header, features, label)
         y = values.astype(np.int8)
-    groups = None if task is None else np.array(table[task].fill_null("").to_pylist())
+    groups = None
+    if task is not None:
+        groups = np.array(table[task].to_pylist())
+        if (groups == "").any():
+            row = int((groups == "").argmax()) + 1
+            raise ValueError(f"{path}, row {row}, column {task!r}: expected the name of a task, got nothing")
     return LabelledTable(x, y, groups)
 
 

@@ -118,3 +118,12 @@ def test_numbers_survive_writing_and_reading(tmp_path) -> None:
 def test_a_folder_that_is_not_there(tmp_path) -> None:
     with pytest.raises(FileNotFoundError, match=r"none.*out\.csv"):
         write_table(tmp_path / "none" / "out.csv", {"value": np.zeros(1)})
+
+
+def test_a_task_is_no_feature_and_has_a_name(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("device,volt\na,1\n,2\n")
+    with pytest.raises(ValueError, match=r"row 2, column 'device': expected the name of a task, got nothing"):
+        read_table(path, task="device")
+    with pytest.raises(ValueError, match=r"no feature of the model for the task, got 'volt'"):
+        read_table(path, task="volt", features=["volt"])
