@@ -18,14 +18,23 @@ void fill(T* p, int64_t count, T value) {
   for (int64_t i = 0; i < count; ++i) p[i] = value;
 }
 
+// to [ld] = from [cols], then zeros
+template <typename T, typename S>
+void copy_row(const S* from, int64_t cols, T* to, int64_t ld) {
+  if constexpr (sizeof(T) == sizeof(S)) {
+    if (cols == ld) {
+      for (int64_t i = 0; i < ld; i += Simd<T>::width) store(to + i, load(from + i));
+      return;
+    }
+  }
+  for (int64_t i = 0; i < cols; ++i) to[i] = T(from[i]);
+  for (int64_t i = cols; i < ld; ++i) to[i] = T(0);
+}
+
 // dst [padded(n), ld] = the named rows of src, columns from `first`, zero where src ends
 template <typename T, typename S>
 void gather(const S* src, int64_t ld_src, const int64_t* rows, int64_t n, int64_t first, int64_t cols, T* dst, int64_t ld) {
-  for (int64_t r = 0; r < n; ++r) {
-    const S* from = src + rows[r] * ld_src + first;
-    for (int64_t i = 0; i < cols; ++i) dst[r * ld + i] = T(from[i]);
-    for (int64_t i = cols; i < ld; ++i) dst[r * ld + i] = T(0);
-  }
+  for (int64_t r = 0; r < n; ++r) copy_row(src + rows[r] * ld_src + first, cols, dst + r * ld, ld);
   fill(dst + n * ld, (padded(n) - n) * ld, T(0));
 }
 
@@ -75,8 +84,8 @@ struct Ridge {
   void pack(const T* u_saved, const T* li_saved) {
     gather(u_saved, j, rows, n, 0, j, u, jp);
     transpose(u, jp, ld, jp, ut, ld);
-    for (int64_t i = 0; i < jp; ++i)
-      for (int64_t k = 0; k < jp; ++k) li[i * jp + k] = i < j && k < j ? li_saved[i * j + k] : T(0);
+    for (int64_t i = 0; i < j; ++i) copy_row(li_saved + i * j, j, li + i * jp, jp);
+    fill(li + j * jp, (jp - j) * jp, T(0));
     product(n, j, j, ut, ld, li, jp, m, jp);
     const T scale = T(1 / std::sqrt(double(n > 0 ? n : 1)));
     for (int64_t i = 0; i < n * jp; ++i) m[i] *= scale;
@@ -102,8 +111,8 @@ struct Ridge {
 
   // g = M grad_w' (onto: added to g), the gradient of y;  e [n, jp] += y grad_w, from which derivative() takes that of M
   void weights_bwd(const T* grad_w, const T* y, int64_t cols, T* tmp, T* tmp_t, T* g, bool onto, T* e) const {
-    for (int64_t d = 0; d < C; ++d)
-      for (int64_t i = 0; i < jp; ++i) tmp[d * jp + i] = d < cols && i < j ? grad_w[d * j + i] : T(0);
+    for (int64_t d = 0; d < cols; ++d) copy_row(grad_w + d * j, j, tmp + d * jp, jp);
+    fill(tmp + cols * jp, (C - cols) * jp, T(0));
     transpose(tmp, jp, C, jp, tmp_t, C);
     product<Left::by_block>(n, j, cols, y, C, tmp, jp, e, jp, true);
     product(n, cols, j, mt, ld, tmp_t, C, g, C, onto);

@@ -13,7 +13,8 @@ namespace {
 
 template <typename T>
 T clip(T r, T t) {
-  return r > t ? t : (r < -t ? -t : r);
+  const T low = r > t ? t : r;  // two steps: one minimum, one maximum, and NaN passes both
+  return low < -t ? -t : low;
 }
 
 template <typename T>
