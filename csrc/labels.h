@@ -20,7 +20,12 @@ HETERAD_KERNEL(
     const U* p; U one; U keep;
     explicit LabelView(const Labels& y) : p(static_cast<const U*>(y.p)), one(U(y.one)), keep(U(~y.sign)) {}
     bool anomaly(int64_t i) const { return p[i] == one; }
-    bool odd(int64_t i) const { return (p[i] != one) & ((p[i] & keep) != 0); }
+    bool odd(int64_t i) const { return p[i] != one && (p[i] & keep) != 0; }
+    bool any_odd(int64_t begin, int64_t n) const {  // in numbers of the labels' width, so that it becomes vectors
+      const U* const label = p + begin; const U one = this->one, keep = this->keep; U odd = 0;
+      for (int64_t i = 0; i < n; ++i) odd |= label[i] == one ? U(0) : U(label[i] & keep);
+      return odd != 0;
+    }
   };
 
   // body(view) with the view of the labels' width

@@ -84,5 +84,12 @@ Item* radix_sort(const Source& source, int64_t n, int bits, Item* a, Item* b, in
   return a;
 }
 
+// The same of whole keys that lie in `a`.
+template <typename K>
+K* radix_sort(K* a, int64_t n, K* b, int threads) {
+  int64_t count;
+  return radix_sort(ArraySource<K>{a}, n, 8 * int(sizeof(K)), b, a, &count, threads);
+}
+
 }  // namespace
 }  // namespace heterad::HETERAD_ISA

@@ -21,28 +21,56 @@ struct Task {
   bool anomaly(int64_t i) const { return y.anomaly(begin + i); }
 };
 
-// The keys of the real scores of one class.
-template <typename T, typename View>
-struct ClassSource {
-  const Task<T, View>& task;
-  bool anomaly;
-  template <typename Emit>
-  void visit(int64_t begin, int64_t end, Emit emit) const {
-    for (int64_t i = begin; i < end; ++i)
-      if (task.anomaly(i) == anomaly && task.real(i)) emit(ordered_bits(task.scores[task.begin + i]));
-  }
+struct Count {
+  int64_t pos = 0, neg = 0;
+  bool nan = false;
 };
 
-// 2 * (ordered pairs) + ties
+template <typename T, typename View>
+Count count(const Task<T, View>& task, int64_t begin, int64_t end) {
+  int64_t pos = 0, real = 0;
+  bool nan = false;
+  if (task.mask == nullptr) {
+    for (int64_t i = begin; i < end; ++i) pos += task.anomaly(i);
+    for (int64_t i = begin; i < end; ++i) nan |= task.scores[task.begin + i] != task.scores[task.begin + i];
+    return {pos, end - begin - pos, nan};
+  }
+  for (int64_t i = begin; i < end; ++i) {
+    const bool is_real = task.real(i);
+    const T s = task.scores[task.begin + i];
+    real += is_real;
+    pos += is_real & task.anomaly(i);
+    nan |= is_real & (s != s);
+  }
+  return {pos, real - pos, nan};
+}
+
+// Writes the keys of both classes without a branch on the label, which would be mispredicted.
+template <typename T, typename View>
+void split(const Task<T, View>& task, int64_t begin, int64_t end, Key<T>* keys, int64_t pos, int64_t neg) {
+  for (int64_t i = begin; i < end; ++i) {
+    if (!task.real(i)) continue;
+    const bool anomaly = task.anomaly(i);
+    keys[anomaly ? pos : neg] = ordered_bits(task.scores[task.begin + i]);
+    pos += anomaly;
+    neg += !anomaly;
+  }
+}
+
+// 2 * (ordered pairs) + ties; counted in numbers of the keys' width, so that lanes match
 template <typename K>
 uint64_t count_all(const K* pos, int64_t n_pos, const K* neg, int64_t n_neg) {
+  constexpr int64_t kBlock = 1 << 24;
   uint64_t total = 0;
-  for (int64_t i = 0; i < n_pos; ++i) {
-    const K p = pos[i];
-    int64_t sum = 0;
+  for (int64_t begin = 0; begin < n_neg; begin += kBlock) {
+    const int64_t end = begin + kBlock < n_neg ? begin + kBlock : n_neg;
+    for (int64_t i = 0; i < n_pos; ++i) {
+      const K p = pos[i];
+      K sum = 0;
 #pragma omp simd reduction(+ : sum)
-    for (int64_t j = 0; j < n_neg; ++j) sum += (neg[j] < p) + (neg[j] <= p);
-    total += sum;
+      for (int64_t j = begin; j < end; ++j) sum += K(neg[j] < p) + K(neg[j] <= p);
+      total += sum;
+    }
   }
   return total;
 }
@@ -90,32 +118,37 @@ uint64_t count_sorted(const K* pos, int64_t n_pos, const K* neg, int64_t n_neg, 
 template <typename T, typename View>
 double auc_of(const Task<T, View>& task, int threads) {
   using K = Key<T>;
-  int64_t n_pos = 0, n_real = 0;
+  const int blocks = task.n < (1 << 15) ? 1 : team(threads);
+  Count* counts = new Count[blocks];
+#pragma omp parallel for num_threads(blocks) if (blocks > 1) schedule(static, 1)
+  for (int t = 0; t < blocks; ++t) counts[t] = count(task, task.n * t / blocks, task.n * (t + 1) / blocks);
+  int64_t n_pos = 0, n_neg = 0;
   bool nan = false;
-#pragma omp parallel for simd num_threads(team(threads)) if (task.n > 1 << 15 && threads > 1) reduction(+ : n_pos, n_real) reduction(| : nan)
-  for (int64_t i = 0; i < task.n; ++i) {
-    const bool real = task.real(i);
-    const T s = task.scores[task.begin + i];
-    n_real += real;
-    n_pos += real & task.anomaly(i);
-    nan |= real & (s != s);
+  for (int t = 0; t < blocks; ++t) {  // each block's counts become its first places
+    const Count here = counts[t];
+    counts[t] = {n_pos, n_neg, false};
+    n_pos += here.pos;
+    n_neg += here.neg;
+    nan |= here.nan;
   }
-  const int64_t n_neg = n_real - n_pos;
-  if (nan || n_pos == 0 || n_neg == 0) return __builtin_nan("");
-  const bool all_pairs = n_pos <= kPairsPerScore * n_real / n_neg;
-  K* keys = new K[(all_pairs ? 1 : 2) * n_real];
+  if (nan || n_pos == 0 || n_neg == 0) {
+    delete[] counts;
+    return __builtin_nan("");
+  }
+  const int64_t n = n_pos + n_neg;
+  const bool all_pairs = n_pos <= kPairsPerScore * n / n_neg;
+  K* keys = new K[(all_pairs ? 1 : 2) * n];
   K *pos = keys, *neg = keys + n_pos;
-  const ClassSource<T, View> anomalies{task, true}, normals{task, false};
+#pragma omp parallel for num_threads(blocks) if (blocks > 1) schedule(static, 1)
+  for (int t = 0; t < blocks; ++t)
+    split(task, task.n * t / blocks, task.n * (t + 1) / blocks, keys, counts[t].pos, n_pos + counts[t].neg);
+  delete[] counts;
   uint64_t total;
   if (all_pairs) {
-    K *p = pos, *n = neg;
-    anomalies.visit(0, task.n, [&](K key) { *p++ = key; });
-    normals.visit(0, task.n, [&](K key) { *n++ = key; });
     total = count_all(pos, n_pos, neg, n_neg);
   } else {
-    int64_t count;
-    pos = radix_sort(anomalies, task.n, 8 * sizeof(K), pos, keys + n_real, &count, threads);
-    neg = radix_sort(normals, task.n, 8 * sizeof(K), neg, keys + n_real + n_pos, &count, threads);
+    pos = radix_sort(pos, n_pos, keys + n, threads);
+    neg = radix_sort(neg, n_neg, keys + n + n_pos, threads);
     total = count_sorted(pos, n_pos, neg, n_neg, threads);
   }
   delete[] keys;
@@ -130,9 +163,10 @@ int64_t run(const T* scores, View y, const bool* mask, double* auc, int64_t batc
 #pragma omp parallel for num_threads(team(threads)) if (batch * n > 1 << 12) schedule(dynamic)
     for (int64_t b = 0; b < batch; ++b) auc[b] = auc_of(Task<T, View>{scores, y, mask, b * n, n}, 1);
   }
+  constexpr int64_t kBlock = 1 << 14;
   bool odd = false;
-#pragma omp parallel for simd num_threads(team(threads)) if (batch * n > 1 << 15) reduction(| : odd)
-  for (int64_t i = 0; i < batch * n; ++i) odd |= y.odd(i);
+#pragma omp parallel for num_threads(team(threads)) if (batch * n > 1 << 15) reduction(| : odd)
+  for (int64_t i = 0; i < batch * n; i += kBlock) odd |= y.any_odd(i, batch * n - i < kBlock ? batch * n - i : kBlock);
   if (odd)
     for (int64_t i = 0; i < batch * n; ++i)
       if (y.odd(i) && (mask == nullptr || mask[i])) return i;

@@ -34,6 +34,13 @@ void store(T* p, typename Simd<T>::vec v) {
   *reinterpret_cast<typename Simd<T>::memory*>(p) = v;
 }
 
+template <typename T>
+double sum_of(typename Simd<T>::vec v) {
+  double s = 0;
+  for (int l = 0; l < Simd<T>::width; ++l) s += double(v[l]);
+  return s;
+}
+
 // (a0 b0 a1 b1 ...): of the lower halves, then of the upper
 template <typename V, int W>
 void interleave(V a, V b, V& low, V& high) {

@@ -10,10 +10,7 @@ namespace heterad::HETERAD_ISA {
 namespace {
 
 constexpr int64_t kParallel = 1 << 15;  // scores from which one task is worth several threads
-#ifndef HETERAD_PAIRS
-#define HETERAD_PAIRS 30
-#endif
-constexpr int64_t kPairsPerScore = HETERAD_PAIRS;  // up to here brute force is faster
+constexpr int64_t kPairsPerScore = 70;  // P Q / (P + Q) up to which brute force is faster (measured)
 
 // The widest range of scores, in temperatures, over which exp(p) exp(-n) stays a normal number of T.
 template <typename T>
@@ -27,24 +24,43 @@ struct Summary {
   int64_t finite() const { return real - plus - minus; }
 };
 
+// Real scores one by one, with every kind of number told apart.
+template <typename T>
+Summary<T> summarise_slowly(const Scores<T>& s) {
+  Summary<T> found;
+  for (int64_t i = 0; i < s.n; ++i) {
+    if (s.mask != nullptr && !s.mask[i]) continue;
+    const double x = s.x[i];
+    ++found.real;
+    found.nan |= x != x;
+    if (x == INFINITY) ++found.plus;
+    else if (x == -INFINITY) ++found.minus;
+    else {
+      if (x < found.low) found.low = x;
+      if (x > found.high) found.high = x;
+    }
+  }
+  return found;
+}
+
 template <typename T>
 Summary<T> summarise(const Scores<T>& s, int threads) {
-  int64_t real = 0, plus = 0, minus = 0;
+  if (s.mask != nullptr) return summarise_slowly(s);
   T low = T(INFINITY), high = -T(INFINITY);
-  bool nan = false;
-#pragma omp parallel for simd num_threads(team(threads)) if (threads > 1) reduction(+ : real, plus, minus) reduction(min : low) reduction(max : high) reduction(| : nan)
+  bool odd = false;
+#pragma omp parallel for simd num_threads(team(threads)) if (threads > 1) reduction(min : low) reduction(max : high) reduction(| : odd)
   for (int64_t i = 0; i < s.n; ++i) {
-    const bool is_real = s.mask == nullptr || s.mask[i];
     const T x = s.x[i];
-    const bool finite = is_real & (std::abs(x) < T(INFINITY));
-    real += is_real;
-    nan |= is_real & (x != x);
-    plus += is_real & (x == T(INFINITY));
-    minus += is_real & (x == -T(INFINITY));
-    low = finite && x < low ? x : low;
-    high = finite && x > high ? x : high;
+    odd |= !(std::abs(x) < T(INFINITY));
+    low = x < low ? x : low;
+    high = x > high ? x : high;
   }
-  return {real, plus, minus, double(low), double(high), nan};
+  if (odd) return summarise_slowly(s);
+  Summary<T> found;
+  found.real = s.n;
+  found.low = low;
+  found.high = high;
+  return found;
 }
 
 template <typename T>
@@ -93,19 +109,17 @@ double sum_pairs(const Scores<T>& pos, const Scores<T>& neg, double centre, doub
   return total;
 }
 
-// The first place after `begin` whose item lies in another cell.
-template <typename Item>
-int64_t end_of_run(const Item* items, int64_t begin, int64_t n) {
-  const auto key = key_of(items[begin]);
+// The end of the run of items from `begin` on that belong together: `belongs` turns false once.
+template <typename Item, typename Belongs>
+int64_t end_of_run(const Item* items, int64_t begin, int64_t n, Belongs belongs) {
   int64_t step = 1, low = begin, high = begin + 1;
-  for (; high < n && key_of(items[high]) == key; step *= 2) {
+  for (; high < n && belongs(items[high]); step *= 2) {
     low = high;
     high = high + step < n ? high + step : n;
   }
   while (low + 1 < high) {
     const int64_t mid = low + (high - low) / 2;
-    if (key_of(items[mid]) == key) low = mid;
-    else high = mid;
+    (belongs(items[mid]) ? low : high) = mid;
   }
   return high;
 }
@@ -129,10 +143,10 @@ double sum_cells(const Grid<T, Item>& grid, int bits, int64_t n, double scale, i
   int64_t count;
   const Item* sorted = radix_sort(grid, grid.pos.n + grid.neg.n, bits, items, items + n, &count, threads);
   const int64_t most = n < kChunk + 2 * kReach + 2 ? n : kChunk + 2 * kReach + 2;
-  const int64_t most_pieces = most + n / kPiece;
+  const int64_t most_pieces = 2 * most + n / kPiece;
   Cell<T>* cells = new Cell<T>[most];
   Piece* pieces = new Piece[most_pieces];
-  double(*piece_moments)[2][N] = new double[most_pieces][2][N];
+  double(*piece_moment)[N] = new double[most_pieces][N];
   double total = 0, normals = 0;  // normals: on the left of this chunk
   for (int64_t start = 0; start < n;) {
     const int64_t halo = first_in_reach(grid, sorted, start, grid.cell(sorted[start]) - kReach);
@@ -144,26 +158,24 @@ double sum_cells(const Grid<T, Item>& grid, int bits, int64_t n, double scale, i
       else if (begin >= start && index > cells[last - 1].index + kReach) break;
       Cell<T>& cell = cells[n_cells];
       cell.index = index;
-      cell.begin = begin;
-      cell.end = end_of_run(sorted, begin, n);
+      cell.end = end_of_run(sorted, begin, n, [&](Item item) { return key_of(item) == key_of(sorted[begin]); });
       memset(cell.moment, 0, sizeof(cell.moment));
-      for (; begin < cell.end; begin += kPiece)
-        pieces[n_pieces++] = {begin, begin + kPiece < cell.end ? begin + kPiece : cell.end, n_cells};
+      const auto is_anomaly = [&](Item item) { return int64_t(item.place) < grid.pos.n; };
+      const int64_t anomalies = is_anomaly(sorted[begin]) ? end_of_run(sorted, begin, cell.end, is_anomaly) : begin;
+      for (; begin < anomalies; begin += kPiece)
+        pieces[n_pieces++] = {begin, begin + kPiece < anomalies ? begin + kPiece : anomalies, n_cells, true};
+      for (begin = anomalies; begin < cell.end; begin += kPiece)
+        pieces[n_pieces++] = {begin, begin + kPiece < cell.end ? begin + kPiece : cell.end, n_cells, false};
       begin = cell.end;
     }
-    const bool parallel = threads > 1 && pieces[n_pieces - 1].end - halo > kChunk;
+    const bool parallel = threads > 1 && pieces[n_pieces - 1].end - halo > kPiece;
 #pragma omp parallel for num_threads(team(threads)) if (parallel) schedule(static)
-    for (int64_t p = 0; p < n_pieces; ++p) {
-      memset(piece_moments[p], 0, sizeof(piece_moments[p]));
-      const Piece& piece = pieces[p];
-      moments(grid, cells[piece.cell].index, sorted + piece.begin, piece.end - piece.begin, piece_moments[p]);
-    }
+    for (int64_t p = 0; p < n_pieces; ++p) moments(grid, pieces[p], cells[pieces[p].cell].index, sorted, piece_moment[p]);
     for (int64_t p = 0; p < n_pieces; ++p)
-      for (int s = 0; s < 2; ++s)
-        for (int a = 0; a < N; ++a) cells[pieces[p].cell].moment[s][a] += piece_moments[p][s][a];
+      for (int a = 0; a < N; ++a) cells[pieces[p].cell].moment[pieces[p].anomaly][a] += piece_moment[p][a];
     sweep_far(tables, cells, n_cells, 1);
     sweep_far(tables, cells, n_cells, -1);
-    double* before = &piece_moments[0][0][0];  // per cell; the pieces' moments are spent
+    double* before = piece_moment[0];  // per cell; the pieces' moments are spent
     for (int64_t c = first; c < last; ++c) {
       before[c] = normals;
       normals += cells[c].moment[0][0];
@@ -179,14 +191,13 @@ double sum_cells(const Grid<T, Item>& grid, int bits, int64_t n, double scale, i
     if (grid.pos.grad != nullptr) {
 #pragma omp parallel for num_threads(team(threads)) if (parallel) schedule(static)
       for (int64_t p = 0; p < n_pieces; ++p) {
-        const Piece& piece = pieces[p];
-        if (piece.cell >= first && piece.cell < last)
-          scatter_slopes(grid, cells[piece.cell], sorted + piece.begin, piece.end - piece.begin, scale);
+        const Cell<T>& cell = cells[pieces[p].cell];
+        if (pieces[p].cell >= first && pieces[p].cell < last) scatter_slopes(grid, pieces[p], cell, sorted, scale);
       }
     }
     start = cells[last - 1].end;
   }
-  delete[] piece_moments;
+  delete[] piece_moment;
   delete[] pieces;
   delete[] cells;
   delete[] items;
@@ -204,13 +215,13 @@ double auc_of(const Scores<T>& pos, const Scores<T>& neg, double temperature, in
     fill(neg, value);
     return undefined ? NAN : 0.5;
   }
-  const double all = double(p.real) * double(n.real), inverse = 1 / temperature;
+  const double all = double(p.real) * double(n.real), inverse = temperature > 1e-300 ? 1 / temperature : 1e300;
   double total = double(p.plus) * double(n.real) + double(p.finite()) * double(n.minus);
   const int64_t count = p.finite() + n.finite();
   const double low = p.low < n.low ? p.low : n.low, high = p.high > n.high ? p.high : n.high;
   const bool pairs = p.finite() > 0 && n.finite() > 0;
   const double scale = inverse / all;
-  if (pairs && (high - low) * inverse <= kWidest<T> && pos.n * (neg.n / kPairsPerScore) <= pos.n + neg.n) {
+  if (pairs && (high - low) * inverse <= kWidest<T> && double(pos.n) * double(neg.n) <= kPairsPerScore * double(pos.n + neg.n)) {
     total += sum_pairs(pos, neg, low / 2 + high / 2, inverse, scale);
     return total / all;
   }

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "radix_sort.h"
+#include "simd.h"
 #include "smoothed_auc.h"
 
 namespace heterad::HETERAD_ISA {
@@ -15,8 +16,8 @@ template <typename T>
 struct Tables {
   static constexpr int N = Precision<T>::nodes, G = Precision<T>::near, R = Precision<T>::reach;
   double value[2 * G + 1][N][N], slope[2 * G + 1][N][N];
-  double up[kTerms][N];  // of exp(k u / 2); exp(-k u / 2) has the signs of odd terms turned
-  double decay[R + 1];   // exp(-d)
+  double up[kTerms][N], down[kTerms][N];  // of exp(k u / 2), exp(-k u / 2)
+  double decay[R + 1];                    // exp(-d)
 
   Tables() {
     double x[N], t[N][N];  // t[a][i] = T_a(x_i) times the weight of the transform
@@ -38,6 +39,7 @@ struct Tables {
       for (int a = 0; a < N; ++a) {
         up[k][a] = 0;
         for (int i = 0; i < N; ++i) up[k][a] += t[a][i] * std::exp((k + 1) * x[i] / 2);
+        down[k][a] = a % 2 ? -up[k][a] : up[k][a];
       }
     for (int d = 0; d <= R; ++d) decay[d] = std::exp(-double(d));
   }
@@ -74,9 +76,6 @@ struct Grid {
     if constexpr (sizeof(Item) == sizeof(Near)) return origin + item.key;
     else return from_ordered_bits(item.key);
   }
-  bool anomaly(Item item) const { return int64_t(item.place) < pos.n; }
-  T score(Item item) const { return anomaly(item) ? pos.x[item.place] : neg.x[item.place - pos.n]; }
-  T& grad(Item item) const { return anomaly(item) ? pos.grad[item.place] : neg.grad[item.place - pos.n]; }
 
   static double scaled(double x, double inverse) {
     const double y = x * inverse;
@@ -105,94 +104,128 @@ template <typename T>
 struct Cell {
   static constexpr int N = Precision<T>::nodes;
   double index;
-  int64_t begin, end;        // of its items
+  int64_t end;               // of its items
   double moment[2][N];       // of the normals, of the anomalies
   double far[2][2][kTerms];  // [class summed][left, right]: sums of exp(-k distance) to this cell's centre
   double coef[2][N];         // of the slopes' sum over the normals (for an anomaly here), and over the anomalies
   double value;
 };
 
-constexpr int64_t kBatch = 128;    // items read at a time
-constexpr int64_t kPiece = 4096;   // items of one cell handled by one thread at a time
-constexpr int64_t kChunk = 2048;   // cells held at a time: memory does not grow with their number
+constexpr int64_t kBatch = 512;     // items read at a time: a lane's sum over them stays in T
+constexpr int64_t kFew = 6;         // items up to which lanes would idle
+constexpr int64_t kPiece = 4096;    // items handled by one thread at a time
+constexpr int64_t kChunk = 1 << 14; // cells held at a time: memory does not grow with their number
 
+// Items of one cell and one side: the sort is stable, so a cell's anomalies come before its normals.
 struct Piece {
   int64_t begin, end, cell;
+  bool anomaly;
 };
 
-// The local coordinates in [-1, 1] of some items of one cell.
+// The items' coordinates in [-1, 1] within their cell.
 template <typename T, typename Item>
-void local_coordinates(const Grid<T, Item>& grid, double index, const Item* items, int64_t n, T* u) {
+void local_coordinates(const Grid<T, Item>& grid, const Piece& piece, double index, int64_t begin, int64_t n,
+                       const Item* items, T* u) {
+  const T* x = piece.anomaly ? grid.pos.x : grid.neg.x;
+  const int64_t offset = piece.anomaly ? 0 : grid.pos.n;
   for (int64_t i = 0; i < n; ++i) {
-    const double v = (grid.score(items[i]) - index * grid.width) * grid.inverse * 2 - 1;
+    const double v = (double(x[int64_t(items[begin + i].place) - offset]) - index * grid.width) * grid.inverse * 2 - 1;
     u[i] = T(v < -1 ? -1 : v > 1 ? 1 : v);
   }
 }
 
+// moment[a] = sum of T_a(u) over the piece
 template <typename T, typename Item>
-void moments(const Grid<T, Item>& grid, double index, const Item* items, int64_t n, double (*moment)[Cell<T>::N]) {
-  T u[kBatch], weight[2][kBatch], t[kBatch], before[kBatch];
-  for (int64_t done = 0; done < n; done += kBatch) {
-    const int64_t m = n - done < kBatch ? n - done : kBatch;
-    local_coordinates(grid, index, items + done, m, u);
-    for (int64_t i = 0; i < m; ++i) {
-      weight[1][i] = T(grid.anomaly(items[done + i]));
-      weight[0][i] = 1 - weight[1][i];
-      t[i] = 1;
-      before[i] = u[i];  // T_-1 = T_1
-    }
-    for (int a = 0; a < Cell<T>::N; ++a) {
-      T normal = 0, anomaly = 0;
-#pragma omp simd reduction(+ : normal, anomaly)
-      for (int64_t i = 0; i < m; ++i) {
-        normal += weight[0][i] * t[i];
-        anomaly += weight[1][i] * t[i];
-        const T next = 2 * u[i] * t[i] - before[i];
-        before[i] = t[i];
-        t[i] = next;
+void moments(const Grid<T, Item>& grid, const Piece& piece, double index, const Item* items, double* moment) {
+  using V = typename Simd<T>::vec;
+  constexpr int64_t W = Simd<T>::width, N = Cell<T>::N;
+  for (int a = 0; a < N; ++a) moment[a] = 0;
+  T u[kBatch];
+  for (int64_t begin = piece.begin; begin < piece.end; begin += kBatch) {
+    const int64_t n = piece.end - begin < kBatch ? piece.end - begin : kBatch;
+    local_coordinates(grid, piece, index, begin, n, items, u);
+    if (n <= kFew) {
+      for (int64_t i = 0; i < n; ++i) {
+        double t = 1, before = u[i];  // T_0 and T_-1 = T_1
+        for (int a = 0; a < N; ++a) {
+          moment[a] += t;
+          const double next = 2 * double(u[i]) * t - before;
+          before = t;
+          t = next;
+        }
       }
-      moment[0][a] += normal;
-      moment[1][a] += anomaly;
+      continue;
     }
+    const int64_t padding = (W - n % W) % W;
+    for (int64_t i = n; i < n + padding; ++i) u[i] = 0;
+    V sum[N] = {};
+    for (int64_t i = 0; i < n; i += W) {
+      const V x = load(u + i), twice = x + x;
+      V t = V{} + 1, before = x;
+#pragma GCC unroll 16
+      for (int a = 0; a < N; ++a) {
+        sum[a] += t;
+        const V next = twice * t - before;
+        before = t;
+        t = next;
+      }
+    }
+    for (int a = 0; a < N; ++a) moment[a] += sum_of<T>(sum[a]);
+    for (int a = 0; a < N; a += 2) moment[a] -= a % 4 ? -double(padding) : double(padding);  // T_a(0)
   }
 }
 
 // Clenshaw's rule: each item's slope is a Chebyshev series in its local coordinate.
 template <typename T, typename Item>
-void scatter_slopes(const Grid<T, Item>& grid, const Cell<T>& cell, const Item* items, int64_t n, double scale) {
-  constexpr int N = Cell<T>::N;
-  T u[kBatch], b1[kBatch], b2[kBatch], coef[2][N];
-  bool anomaly[kBatch];
-  for (int a = 0; a < N; ++a) {
-    coef[1][a] = T(scale * cell.coef[0][a]);
-    coef[0][a] = T(-scale * cell.coef[1][a]);
-  }
-  for (int64_t done = 0; done < n; done += kBatch) {
-    const int64_t m = n - done < kBatch ? n - done : kBatch;
-    local_coordinates(grid, cell.index, items + done, m, u);
-    for (int64_t i = 0; i < m; ++i) {
-      anomaly[i] = grid.anomaly(items[done + i]);
-      b1[i] = b2[i] = 0;
-    }
-    for (int a = N - 1; a > 0; --a)
-#pragma omp simd
-      for (int64_t i = 0; i < m; ++i) {
-        const T b0 = (anomaly[i] ? coef[1][a] : coef[0][a]) + 2 * u[i] * b1[i] - b2[i];
-        b2[i] = b1[i];
-        b1[i] = b0;
+void scatter_slopes(const Grid<T, Item>& grid, const Piece& piece, const Cell<T>& cell, const Item* items, double scale) {
+  using V = typename Simd<T>::vec;
+  constexpr int64_t W = Simd<T>::width, N = Cell<T>::N;
+  T u[kBatch], coef[N];
+  for (int a = 0; a < N; ++a) coef[a] = T(piece.anomaly ? scale * cell.coef[0][a] : -scale * cell.coef[1][a]);
+  T* grad = piece.anomaly ? grid.pos.grad : grid.neg.grad;
+  const int64_t offset = piece.anomaly ? 0 : grid.pos.n;
+  for (int64_t begin = piece.begin; begin < piece.end; begin += kBatch) {
+    const int64_t n = piece.end - begin < kBatch ? piece.end - begin : kBatch;
+    local_coordinates(grid, piece, cell.index, begin, n, items, u);
+    for (int64_t i = n; i % W; ++i) u[i] = 0;
+    for (int64_t i = 0; i < n; i += W) {
+      const V x = load(u + i), twice = x + x;
+      V b1{}, b2{};
+#pragma GCC unroll 16
+      for (int a = N - 1; a > 0; --a) {
+        const V b0 = coef[a] + twice * b1 - b2;
+        b2 = b1;
+        b1 = b0;
       }
-    for (int64_t i = 0; i < m; ++i)
-      grid.grad(items[done + i]) = coef[anomaly[i]][0] + u[i] * b1[i] - b2[i];
+      store(u + i, coef[0] + x * b1 - b2);
+    }
+    for (int64_t i = 0; i < n; ++i) grad[int64_t(items[begin + i].place) - offset] = u[i];
   }
 }
 
-// out += matrix^T m
+// N numbers as whole vectors.
 template <int N>
-void add_product(const double (&matrix)[N][N], const double (&m)[N], double (&out)[N]) {
-  for (int b = 0; b < N; ++b)
+struct Series {
+  using V = Simd<double>::vec;
+  static constexpr int W = Simd<double>::width, R = N / W;
+  V v[R];
+
+  // this += matrix^T m
+  void add_product(const double (&matrix)[N][N], const double (&m)[N]) {
 #pragma GCC unroll 16
-    for (int a = 0; a < N; ++a) out[a] += matrix[b][a] * m[b];
-}
+    for (int b = 0; b < N; ++b)
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) v[r] += m[b] * load(&matrix[b][r * W]);
+  }
+  void add(double factor, const double (&m)[N]) {
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) v[r] += factor * load(&m[r * W]);
+  }
+  void to(double (&out)[N]) const {
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) store(&out[r * W], v[r]);
+  }
+};
 
 // The running sums of the far cells, from the left (step 1) or from the right (step -1).
 template <typename T>
@@ -214,7 +247,7 @@ void sweep_far(const Tables<T>& tables, Cell<T>* cells, int64_t count, int step)
       for (int side = 0; side < 2; ++side)
         for (int k = 0; k < kTerms; ++k) {
           double moment = 0;
-          for (int a = 0; a < N; ++a) moment += (a % 2 && step < 0 ? -1 : 1) * tables.up[k][a] * from.moment[side][a];
+          for (int a = 0; a < N; ++a) moment += (step < 0 ? tables.down : tables.up)[k][a] * from.moment[side][a];
           sum[side][k] = sum[side][k] * factor[k] + moment;
         }
     }
@@ -229,27 +262,29 @@ void sweep_far(const Tables<T>& tables, Cell<T>* cells, int64_t count, int step)
 template <typename T>
 void combine(const Tables<T>& tables, Cell<T>& cell, const Cell<T>* low, const Cell<T>* high, double normals) {
   constexpr int N = Cell<T>::N;
-  double series[N] = {};
-  for (int s = 0; s < 2; ++s)
-    for (int a = 0; a < N; ++a) cell.coef[s][a] = 0;
+  Series<N> value{}, slope[2]{};
+  const bool has_normals = cell.moment[0][0] > 0, has_anomalies = cell.moment[1][0] > 0;
   for (const Cell<T>* c = low; c < high; ++c) {
     const int d = int(cell.index - c->index) + Tables<T>::G;
-    if (d > Tables<T>::G) normals -= c->moment[0][0];
-    if (cell.moment[1][0] > 0 && c->moment[0][0] > 0) {
-      add_product(tables.value[d], c->moment[0], series);
-      add_product(tables.slope[d], c->moment[0], cell.coef[0]);
+    if (c < &cell) normals -= c->moment[0][0];
+    if (has_anomalies && c->moment[0][0] > 0) {
+      value.add_product(tables.value[d], c->moment[0]);
+      slope[0].add_product(tables.slope[d], c->moment[0]);
     }
-    if (cell.moment[0][0] > 0 && c->moment[1][0] > 0) add_product(tables.slope[d], c->moment[1], cell.coef[1]);
+    if (has_normals && c->moment[1][0] > 0) slope[1].add_product(tables.slope[d], c->moment[1]);
   }
   for (int k = 0; k < kTerms; ++k) {
     const double sign = k % 2 ? -1 : 1;
-    for (int a = 0; a < N; ++a) {
-      const double right = tables.up[k][a], left = a % 2 ? -right : right;
-      series[a] += sign * (right * cell.far[0][1][k] - left * cell.far[0][0][k]);
-      for (int s = 0; s < 2; ++s)
-        cell.coef[s][a] += sign * (k + 1) * (right * cell.far[s][1][k] + left * cell.far[s][0][k]);
+    value.add(sign * cell.far[0][1][k], tables.up[k]);
+    value.add(-sign * cell.far[0][0][k], tables.down[k]);
+    for (int s = 0; s < 2; ++s) {
+      slope[s].add(sign * (k + 1) * cell.far[s][1][k], tables.up[k]);
+      slope[s].add(sign * (k + 1) * cell.far[s][0][k], tables.down[k]);
     }
   }
+  for (int s = 0; s < 2; ++s) slope[s].to(cell.coef[s]);
+  double series[N];
+  value.to(series);
   series[0] += normals;
   cell.value = 0;
   for (int a = 0; a < N; ++a) cell.value += cell.moment[1][a] * series[a];

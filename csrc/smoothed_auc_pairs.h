@@ -29,13 +29,6 @@ inline void exp_in_place(double* x, int64_t n) {
   }
 }
 
-template <typename T>
-double sum_of(typename Simd<T>::vec v) {
-  double s = 0;
-  for (int l = 0; l < Simd<T>::width; ++l) s += double(v[l]);
-  return s;
-}
-
 // One block of rows and columns: adds the slopes' sums to `row` and `col`, returns the sum of the sigmoids.
 template <typename T, bool grad>
 double pair_block(const T* a, int64_t rows, const T* b, int64_t cols, double* row, double* col) {

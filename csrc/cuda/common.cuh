@@ -19,6 +19,13 @@ void launch(cudaStream_t stream, int64_t blocks, void (*kernel)(P...), A... args
   cudaLaunchKernelEx(&config, kernel, P(args)...);
 }
 
+// 1 / temperature, finite in T
+template <typename T>
+T inverse_of(double temperature) {
+  const double most = sizeof(T) == 4 ? 1e38 : 1e300;
+  return T(temperature * most > 1 ? 1 / temperature : most);
+}
+
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 inline int64_t blocks_for(int64_t threads) { return ceil_div(threads, kThreads); }
 

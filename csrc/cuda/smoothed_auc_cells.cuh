@@ -303,7 +303,7 @@ template <typename T>
 void by_cells(Scores<T> pos, Scores<T> neg, double temperature, T* value, Arena& arena, cudaStream_t stream) {
   constexpr int N = CellWork<T>::N;
   const CellWork<T> work(arena, pos.n, neg.n);
-  const double inverse = 1 / temperature;
+  const double inverse = inverse_of<double>(temperature);
   const int64_t n = work.n, strided = strided_blocks(n);
   std::size_t bytes = work.temporary_bytes;
   cudaMemsetAsync(work.summary, 0, sizeof(Summary), stream);

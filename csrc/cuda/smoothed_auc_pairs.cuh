@@ -94,11 +94,11 @@ void by_pairs(Scores<T> pos, Scores<T> neg, double temperature, T* value, int64_
   cudaMemsetAsync(work.summaries, 0, batch * sizeof(Summary), stream);
   launch(stream, strided_blocks(batch * pos.n), summarise<T>, pos, 1, work.summaries, batch);
   launch(stream, strided_blocks(batch * neg.n), summarise<T>, neg, 0, work.summaries, batch);
-  launch(stream, blocks_for(batch * work.items * 32), sum_tiles<T>, pos, neg, T(1 / temperature), work, batch);
+  launch(stream, blocks_for(batch * work.items * 32), sum_tiles<T>, pos, neg, inverse_of<T>(temperature), work, batch);
   launch(stream, batch * kSums, sum_stretches, work.values, work.items, nullptr, work.partial);
   launch(stream, blocks_for(batch), finish<T>, work.partial, work.summaries, value, batch);
   if (pos.grad == nullptr) return;
-  const double inverse = 1 / temperature;
+  const double inverse = inverse_of<double>(temperature);
   launch(stream, blocks_for(batch * pos.n), gather<T>, pos, 1, work.row_sums, work.chunks, work.summaries, inverse, batch);
   launch(stream, blocks_for(batch * neg.n), gather<T>, neg, 0, work.column_sums, work.row_tiles, work.summaries, inverse,
          batch);

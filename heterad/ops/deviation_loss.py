@@ -75,10 +75,11 @@ def deviation_loss(
         raise ValueError(f"prior: expected (mean, standard deviation > 0), got {prior}")
     backend = _backend.choose("deviation_loss", scores.device.type)
     work = _backend.work_dtype(dtype, backend)
+    scores = _checks.cast(scores, work)
     if backend == "reference":
         _labels.check_values(y)
-        return reference.deviation_loss(scores.to(work), y, margin, prior, reduction).to(dtype)
-    return _op(scores.to(work), y, float(margin), float(prior[0]), float(prior[1]), reduction).to(dtype)
+        return _checks.cast(reference.deviation_loss(scores, y, margin, prior, reduction), dtype)
+    return _checks.cast(_op(scores, y, float(margin), float(prior[0]), float(prior[1]), reduction), dtype)
 
 
 def _fake(scores: Tensor, y: Tensor, margin: float, mu: float, sigma: float, reduction: str) -> Tensor:

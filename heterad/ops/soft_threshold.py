@@ -47,8 +47,8 @@ def soft_threshold(r: Tensor, t: Tensor | float) -> Tensor:
     backend = _backend.choose("soft_threshold", r.device.type)
     work = _backend.work_dtype(dtype, backend)
     if backend == "reference":
-        return reference.soft_threshold(r.to(work), t).to(dtype)
-    return _op(r.to(work), t).to(dtype)
+        return _checks.cast(reference.soft_threshold(_checks.cast(r, work), t), dtype)
+    return _checks.cast(_op(_checks.cast(r, work), t), dtype)
 
 
 def _fake(r: Tensor, t: Tensor) -> Tensor:

@@ -48,10 +48,10 @@ def is_registered(op: str) -> None:
             call(op, sample)
     for name, calls in seen.items():
         backward = name.endswith("_bwd")
-        assert len(calls) == len(samples) >= 6 or (backward and not hasattr(torch.ops.heterad, f"{op}_bwd"))
+        assert len(calls) == len(samples) >= 6 or (backward and not calls)  # a derivative may be torch's own ops
         for args in calls:
             leaves = [a.detach() if isinstance(a, Tensor) else a for a in args]
-            if not backward:
+            if not backward and samples[0].leaves():
                 leaves = [a.requires_grad_(a.is_floating_point()) if isinstance(a, Tensor) else a for a in leaves]
             opcheck(getattr(torch.ops.heterad, name.removeprefix("heterad::")).default, tuple(leaves))
 
@@ -62,7 +62,7 @@ def compiles(op: str, exact: bool = True) -> None:
         torch._dynamo.reset()
         eager = call(op, sample)
         compiled = torch.compile(getattr(heterad.ops, op), fullgraph=True, backend="aot_eager")
-        assert equal(eager, call(op, sample, compiled))
+        assert equal(eager, call(op, sample, compiled), exact)
 
 
 def takes_any_layout(op: str, exact: bool = True) -> None:
