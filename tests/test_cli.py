@@ -169,7 +169,7 @@ def test_an_interruption_is_told_in_one_line(capsys, monkeypatch) -> None:
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("heterad.cli.run_demo", interrupt)
+    monkeypatch.setattr("heterad.cli.demo.run_demo", interrupt)
     assert "interrupted" in complaint(capsys, "demo")
 
 

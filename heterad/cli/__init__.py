@@ -1,0 +1,53 @@
+"""The command line: a file for each command, which parses, calls and prints."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+import tyro
+
+import heterad
+from heterad.cli import demo, fit, info, score
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "demo": demo.demo,
+    "fit": fit.fit,
+    "score": score.score,
+    "info": info.info,
+}
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command of the given arguments (those of the process if None).
+
+    Returns:
+        The exit code: 0, or 2 after an error that was the user's to make, told in one line.
+
+    Raises:
+        SystemExit: the arguments cannot be parsed, or ask for help.
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments == ["--version"]:
+        print(f"heterad {heterad.__version__}")
+        return 0
+    try:
+        tyro.extras.subcommand_cli_from_dict(
+            COMMANDS,
+            prog="heterad",
+            description="Find anomalies when they are heterogeneous and labels are few. --version prints the version.",
+            args=arguments or ["--help"],
+        )
+    except OSError as error:
+        about = f"{error.filename}: {error.strerror}" if error.filename is not None else str(error)
+        return _complain(about)
+    except ValueError as error:
+        return _complain(str(error))
+    except KeyboardInterrupt:
+        return _complain("interrupted; nothing was written")
+    return 0
+
+
+def _complain(about: str) -> int:
+    print("heterad:", " ".join(about.split()), file=sys.stderr)
+    return 2
