@@ -1,0 +1,1 @@
+"""The methods that robust meta-learning is compared with, behind its interface."""
