@@ -10,6 +10,8 @@ from torch import Tensor
 
 from heterad.data.sampling import draw_rows
 
+WHOLE = slice(None)
+
 
 @dataclass(frozen=True)
 class Episodes:
@@ -107,12 +109,13 @@ class TaskSet:
         *,
         support_size: int | None = None,
         query_size: int | None = None,
+        part: slice = WHOLE,
     ) -> Episodes:
         """Draw tasks at random, each as often as any other (±1), and an episode of each; see ``episodes``."""
         n_rounds = -(-n_tasks // len(self))
         deals = [torch.randperm(len(self), device=self.device, generator=generator) for _ in range(n_rounds)]
         tasks = deals[0] if n_rounds == 1 else torch.cat(deals)
-        return self.episodes(tasks[:n_tasks], generator, support_size=support_size, query_size=query_size)
+        return self.episodes(tasks[:n_tasks], generator, support_size=support_size, query_size=query_size, part=part)
 
     def episodes(
         self,
@@ -121,6 +124,7 @@ class TaskSet:
         *,
         support_size: int | None = None,
         query_size: int | None = None,
+        part: slice = WHOLE,
     ) -> Episodes:
         """Draw a support and a query set of each given task.
 
@@ -133,6 +137,7 @@ class TaskSet:
             generator: of this set's device.
             support_size: at most so many support rows a task; None takes all.
             query_size: at most so many query rows a task (but for the at least one of each class); None takes all.
+            part: of the tasks whose episodes are wanted; the draws, and the sizes padded to, are those of all.
 
         Returns:
             Episodes padded to the largest of the drawn tasks (on the CPU) or of all tasks (elsewhere, where
@@ -160,10 +165,10 @@ class TaskSet:
         index, masks = [], []
         for (first, size, wanted), bounds in zip(parts, largest, strict=True):
             offset, real = draw_rows(size, wanted, *bounds, generator)
-            index.append((first[:, None] + offset).clamp_(max=len(self.x) - 1))
-            masks.append(None if on_cpu and bool(real.all()) else real)
+            index.append((first[part, None] + offset[part]).clamp_(max=len(self.x) - 1))
+            masks.append(None if on_cpu and bool(real.all()) else real[part])
         return Episodes(
-            tasks, self.x[torch.cat(index, 1)], index[0].shape[1], index[1].shape[1], masks[0], masks[1], masks[2]
+            tasks[part], self.x[torch.cat(index, 1)], index[0].shape[1], index[1].shape[1], masks[0], masks[1], masks[2]
         )
 
     def _largest(self, support_size: int | None) -> list[tuple[int, int]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -12,7 +14,7 @@ from torch import Tensor, nn
 
 from heterad import ops
 from heterad.data.tasks import Episodes, TaskSet
-from heterad.train import Loop, Settings
+from heterad.train import ALONE, Loop, Processes, Settings, keep
 
 
 class MetaLearner(nn.Module, ABC):
@@ -94,6 +96,8 @@ def meta_fit(
     sampling: Sampling | None = None,
     settings: Settings | None = None,
     callback: Callable[[Loop], None] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    processes: Processes = ALONE,
 ) -> Loop:
     """Meta-train a learner in place on source tasks, keeping the weights with the best validation value.
 
@@ -108,12 +112,15 @@ def meta_fit(
         sampling: how tasks are sampled.
         settings: steps, learning rate, evaluations and patience.
         callback: called with the loop after each evaluation.
+        checkpoint: file to go on from where it is there, and to keep the training's state in; see ``keep``.
+        processes: those that train together, all called with the same arguments: each step's tasks are shared.
 
     Returns:
         The finished loop: its history, its best step and value.
 
     Raises:
-        ValueError: training diverged.
+        ValueError: training diverged, the checkpoint is another run's, or there are more processes than tasks a step.
+        ConnectionError: another process died, or did not answer in time.
 
     Source:
         Kumagai et al. (2023), Algorithm 1.
@@ -127,16 +134,20 @@ def meta_fit(
         2
     """
     sampling = sampling or Sampling()
-    sizes = {"support_size": sampling.support_size, "query_size": sampling.query_size}
+    settings = settings or Settings()
+    support, query = sampling.support_size, sampling.query_size
+    share = processes.share(sampling.tasks_per_step)
 
     def draw_loss(generator: torch.Generator) -> Tensor:
-        episodes = source.sample(sampling.tasks_per_step, generator, **sizes)
-        return learner.loss(episodes, trim=sampling.trim).mean()
+        episodes = source.sample(sampling.tasks_per_step, generator, support_size=support, query_size=query, part=share)
+        return learner.loss(episodes, trim=sampling.trim).sum() / sampling.tasks_per_step
 
     validate = None
     if validation is not None:
         every = torch.arange(len(validation), device=validation.device)
-        chunks = [validation.episodes(tasks, generator, **sizes) for tasks in every.split(64)]
+        chunks = [
+            validation.episodes(tasks, generator, support_size=support, query_size=query) for tasks in every.split(64)
+        ]
 
         def validate() -> float:
             with torch.no_grad():
@@ -145,7 +156,11 @@ def meta_fit(
                     auc = -torch.cat([learner.loss(chunk, trim=sampling.trim) for chunk in chunks]).mean()
                 return float(auc)
 
-    return Loop(learner, draw_loss, generator, settings or Settings(), validate=validate, callback=callback).run()
+    loop = Loop(learner, draw_loss, generator, settings, validate=validate, callback=callback, processes=processes)
+    if checkpoint is not None:
+        rows = hashlib.sha256(source.x.cpu().numpy().data).hexdigest()
+        keep(loop, checkpoint, {"sampling": asdict(sampling), "seed": generator.initial_seed(), "rows": rows})
+    return loop.run()
 
 
 def _trimmed_mean(scores: Tensor, mask: Tensor | None, trim: float) -> Tensor:

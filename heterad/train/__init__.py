@@ -1,6 +1,8 @@
 """The training loop, its state and its files; nothing here knows of any one method."""
 
+from heterad.train.checkpoint import keep
+from heterad.train.distributed import ALONE, Processes, join
 from heterad.train.files import read_tensors, write_tensors
 from heterad.train.loop import Loop, Settings
 
-__all__ = ["Loop", "Settings", "read_tensors", "write_tensors"]
+__all__ = ["ALONE", "Loop", "Processes", "Settings", "join", "keep", "read_tensors", "write_tensors"]

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from heterad.train.distributed import ALONE, Processes
+
 ADVICE = "scale the features or lower the learning rate"
 
 
@@ -41,6 +43,7 @@ class Loop:
         settings: see ``Settings``.
         validate: returns a number, higher is better; None trains to the end and keeps the last weights.
         callback: called with this loop after each evaluation, e.g. to draw a progress bar or save a checkpoint.
+        processes: those that train together, each with its share of every loss; the first one's validation counts.
 
     Attributes:
         step: steps taken.
@@ -66,6 +69,7 @@ class Loop:
         *,
         validate: Callable[[], float] | None = None,
         callback: Callable[[Loop], None] | None = None,
+        processes: Processes = ALONE,
     ) -> None:
         self.model = model
         self.draw_loss = draw_loss
@@ -73,6 +77,7 @@ class Loop:
         self.settings = settings
         self.validate = validate
         self.callback = callback
+        self.processes = processes
         self.optimizer: torch.optim.Optimizer = torch.optim.Adam(model.parameters(), lr=settings.lr, fused=True)
         self.step = 0
         self.history: dict[str, list] = {"step": [], "loss": [], "validation": [], "seconds": []}
@@ -97,6 +102,7 @@ class Loop:
 
         Raises:
             ValueError: the loss is no longer a finite number, or a linear system can no longer be solved.
+            ConnectionError: another of the processes died, or did not answer in time.
         """
         try:
             self._run()
@@ -111,9 +117,10 @@ class Loop:
             loss = self.draw_loss(self.generator)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
+            loss = self.processes.combine(loss, self.model.parameters())
             self.optimizer.step()
             self.step += 1
-            total = loss.detach() if total is None else total + loss.detach()
+            total = loss if total is None else total + loss
             if self.step % self.settings.eval_every == 0 or self.step == self.settings.max_iter:
                 self._seconds = time.perf_counter() - started
                 self._evaluate(float(total))
@@ -126,7 +133,7 @@ class Loop:
             raise ValueError(
                 f"training diverged before step {self.step}: expected a finite loss, got {total}; {ADVICE}"
             )
-        value = None if self.validate is None else self.validate()
+        value = None if self.validate is None else self._validated(self.validate)
         self.history["loss"].append(total / (self.step - (self.history["step"] or [0])[-1]))
         self.history["step"].append(self.step)
         self.history["validation"].append(value)
@@ -138,6 +145,9 @@ class Loop:
             self._best = {name: t.detach().clone() for name, t in self.model.state_dict().items()}
         if self.callback is not None:
             self.callback(self)
+
+    def _validated(self, validate: Callable[[], float]) -> float:
+        return self.processes.agree(validate() if self.processes.first else math.nan)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything needed to go on exactly here: named tensors, and a record for JSON.
