@@ -17,7 +17,7 @@ from heterad.detectors.parameters import check_device, check_parameters, seeds
 from heterad.detectors.task import TaskDetector
 from heterad.detectors.thresholds import ThresholdMixin
 from heterad.methods import RobustMeta, Sampling, meta_fit
-from heterad.train import Loop, Settings
+from heterad.train import ALONE, Loop, Processes, Settings
 
 MAX_OWN_SUPPORT = 10_000
 
@@ -119,6 +119,8 @@ class RobustMetaDetector(ThresholdMixin, BaseEstimator):
         *,
         validation_groups: Sequence | None = None,
         callback: Callable[[Loop], None] | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        processes: Processes = ALONE,
     ) -> RobustMetaDetector:
         """Meta-train on the tasks in ``X``, then adapt to ``X`` itself.
 
@@ -137,13 +139,19 @@ class RobustMetaDetector(ThresholdMixin, BaseEstimator):
             groups: the task of each row ``[n]``, of one sortable type; None: one task.
             validation_groups: tasks to validate on, instead of ``validation_fraction`` of them at random.
             callback: called with the training loop after each look, e.g. to draw a progress bar.
+            checkpoint: file to keep the training's state in, every few seconds; a run killed and repeated goes on
+                from it and ends with the same weights, bit for bit on the CPU.
+            processes: what ``heterad.train.join`` gave; all of them call ``fit`` with the same arguments and share
+                the tasks of each step. The detector is then the same on all.
 
         Returns:
             The detector.
 
         Raises:
             ValueError: sizes do not match, a value is not finite, an option is out of range, or there are labels
-                but a task without a normal row among them (named).
+                but a task without a normal row among them (named); the checkpoint is damaged or another run's;
+                there are more processes than ``tasks_per_step``.
+            ConnectionError: another process died, or did not answer in time.
 
         Cost:
             ``max_iter`` steps of O(tasks_per_step · rows of a task · n_iter · J D); memory one copy of the rows in
@@ -176,6 +184,8 @@ class RobustMetaDetector(ThresholdMixin, BaseEstimator):
             ),
             settings=Settings(self.max_iter, self.lr, self.eval_every, self.patience),
             callback=callback,
+            checkpoint=checkpoint,
+            processes=processes,
         )
         self.history_ = loop.history
         self.n_iter_ = loop.step
