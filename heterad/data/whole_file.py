@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -43,6 +44,30 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         if partial.parent.is_dir():
             partial.unlink(missing_ok=True)
+
+
+def writable_file(path: str | os.PathLike[str]) -> Path:
+    """Make sure, before hours of work, that a file can be made or replaced at ``path``.
+
+    Args:
+        path: the file; folders above it are made.
+
+    Returns:
+        Its path.
+
+    Raises:
+        OSError: it is a folder, or its folder cannot be made or written to.
+
+    Example:
+        >>> import tempfile
+        >>> writable_file(Path(tempfile.mkdtemp()) / "new" / "scores.csv").name
+        'scores.csv'
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "expected the name of a file to write, got a folder", str(target))
+    writable_folder(target.parent)
+    return target
 
 
 def writable_folder(folder: str | os.PathLike[str]) -> Path:

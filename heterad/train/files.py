@@ -18,6 +18,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from heterad.data.whole_file import whole_file
+
 KEY = "heterad"
 
 
@@ -43,16 +45,16 @@ def write_tensors(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], r
         >>> read_tensors(path)
         ({'w': tensor([1., 1.])}, {'kind': 'demo'})
     """
+    data = pack_tensors(tensors, record)
+    with whole_file(path) as partial:
+        partial.write_bytes(data)
+
+
+def pack_tensors(tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> bytes:
+    """The bytes that ``write_tensors`` writes."""
     stored = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
     sealed = {"record": record, "sha256": _digest(stored, record)}
-    data = save(stored, metadata={KEY: json.dumps(sealed, sort_keys=True)})  # two keys would be stored in any order
-    target = Path(path)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(data)
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
+    return save(stored, metadata={KEY: json.dumps(sealed, sort_keys=True)})  # two keys would be stored in any order
 
 
 def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -74,18 +76,24 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
     Example:
         See ``write_tensors``.
     """
-    data = Path(path).read_bytes()
+    return unpack_tensors(Path(path).read_bytes(), path)
+
+
+def unpack_tensors(data: bytes, source: object) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read the bytes of such a file; errors name ``source``."""
     try:
         tensors = load(data)
         (size,) = struct.unpack("<Q", data[:8])
         metadata = json.loads(data[8 : 8 + size]).get("__metadata__", {})
         sealed = json.loads(metadata.get(KEY, "{}"))
     except (SafetensorError, ValueError, KeyError, struct.error, RecursionError) as error:
-        raise ValueError(f"{path}: expected a safetensors file, got one that is damaged or foreign ({error})") from None
+        raise ValueError(
+            f"{source}: expected a safetensors file, got one that is damaged or foreign ({error})"
+        ) from None
     if not isinstance(sealed, dict) or sealed.keys() != {"record", "sha256"}:
-        raise ValueError(f"{path}: expected a file written by heterad, got a foreign safetensors file")
+        raise ValueError(f"{source}: expected a file written by heterad, got a foreign safetensors file")
     if sealed["sha256"] != _digest(tensors, sealed["record"]):
-        raise ValueError(f"{path}: contents do not match their checksum; the file is damaged")
+        raise ValueError(f"{source}: contents do not match their checksum; the file is damaged")
     return tensors, sealed["record"]
 
 
