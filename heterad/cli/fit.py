@@ -12,6 +12,7 @@ from heterad.cli.progress import bars
 from heterad.data.tables import read_table
 from heterad.data.whole_file import writable_folder
 from heterad.detectors import RobustMetaDetector
+from heterad.train import JSONLog, TensorBoardLog, each, join
 
 File = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CSV")]
 
@@ -24,6 +25,11 @@ def fit(
     model: Path = Path("model.safetensors"),
     max_iter: int = 1000,
     seed: int = 0,
+    checkpoint: Path | None = None,
+    log: Path | None = None,
+    tensorboard: Path | None = None,
+    device: str = "cpu",
+    timeout: float = 600,
 ) -> None:
     """Meta-train a detector on a CSV file of many tasks.
 
@@ -35,13 +41,30 @@ def fit(
         model: File to write the detector to.
         max_iter: Training steps at most.
         seed: Of everything random.
+        checkpoint: File to keep the training's state in; the same command, repeated after a kill, goes on from it.
+        log: File to append the training curve to, a line of JSON a look.
+        tensorboard: Folder to write the training curve to for TensorBoard.
+        device: Where to train: cpu, or cuda, of which each process of torchrun takes its own.
+        timeout: Seconds after which another process of torchrun that does not answer counts as dead.
     """
     table = read_table(data, task=task, label=label, ignore=ignore)
     writable_folder(model.parent)
-    detector = RobustMetaDetector(max_iter=max_iter, random_state=seed)
-    with bars() as report:
+    with join(device, timeout=timeout) as processes, bars(shown=processes.first) as report:
         report("meta-training", 0, max_iter)
-        detector.fit(table.x, table.y, table.groups, callback=lambda loop: report("meta-training", loop.step, max_iter))
+        detector = RobustMetaDetector(max_iter=max_iter, random_state=seed, device=processes.device).fit(
+            table.x,
+            table.y,
+            table.groups,
+            callback=each(
+                lambda loop: report("meta-training", loop.step, max_iter),
+                JSONLog(log) if log and processes.first else None,
+                TensorBoardLog(tensorboard) if tensorboard and processes.first else None,
+            ),
+            checkpoint=checkpoint,
+            processes=processes,
+        )
+    if not processes.first:
+        return
     detector.save(model)
     n_tasks = 1 if table.groups is None else len(np.unique(table.groups))
     print(f"Learned {table.x.num_columns} features of {table.x.num_rows} rows in {n_tasks} tasks.")

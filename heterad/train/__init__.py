@@ -3,6 +3,19 @@
 from heterad.train.checkpoint import keep
 from heterad.train.distributed import ALONE, Processes, join
 from heterad.train.files import read_tensors, write_tensors
+from heterad.train.logs import JSONLog, TensorBoardLog, each
 from heterad.train.loop import Loop, Settings
 
-__all__ = ["ALONE", "Loop", "Processes", "Settings", "join", "keep", "read_tensors", "write_tensors"]
+__all__ = [
+    "ALONE",
+    "JSONLog",
+    "Loop",
+    "Processes",
+    "Settings",
+    "TensorBoardLog",
+    "each",
+    "join",
+    "keep",
+    "read_tensors",
+    "write_tensors",
+]
