@@ -26,7 +26,7 @@ def fit(
     max_iter: int = 1000,
     seed: int = 0,
     checkpoint: Path | None = None,
-    log: Path | None = None,
+    json_log: Path | None = None,
     tensorboard: Path | None = None,
     device: str = "cpu",
     timeout: float = 600,
@@ -42,7 +42,7 @@ def fit(
         max_iter: Training steps at most.
         seed: Of everything random.
         checkpoint: File to keep the training's state in; the same command, repeated after a kill, goes on from it.
-        log: File to append the training curve to, a line of JSON a look.
+        json_log: File to append the training curve to, a line of JSON a look.
         tensorboard: Folder to write the training curve to for TensorBoard.
         device: Where to train: cpu, or cuda, of which each process of torchrun takes its own.
         timeout: Seconds after which another process of torchrun that does not answer counts as dead.
@@ -57,7 +57,7 @@ def fit(
             table.groups,
             callback=each(
                 lambda loop: report("meta-training", loop.step, max_iter),
-                JSONLog(log) if log and processes.first else None,
+                JSONLog(json_log) if json_log and processes.first else None,
                 TensorBoardLog(tensorboard) if tensorboard and processes.first else None,
             ),
             checkpoint=checkpoint,
