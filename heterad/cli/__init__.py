@@ -8,12 +8,14 @@ from collections.abc import Callable, Sequence
 import tyro
 
 import heterad
-from heterad.cli import demo, fit, info, score
+from heterad.cli import demo, fit, info, report, reproduce, score
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo.demo,
     "fit": fit.fit,
     "score": score.score,
+    "reproduce": reproduce.reproduce,
+    "report": report.report,
     "info": info.info,
 }
 

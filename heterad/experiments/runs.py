@@ -1,35 +1,51 @@
-"""Long experiments as a file of JSON lines, one per finished run, so that what is broken off can go on."""
+"""Long experiments as a file of JSON lines, one or more for each finished run, so that what is broken off can go on."""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+
+from heterad.data.whole_file import whole_file
+
+Key = Mapping[str, Any]
+Results = Mapping[str, Any] | Sequence[Mapping[str, Any]]
+Row = dict[str, Any]
 
 
 def complete(
     path: str | os.PathLike[str],
-    keys: Iterable[Mapping[str, Any]],
-    run: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+    keys: Iterable[Key],
+    run: Callable[[Key], Results],
     *,
+    jobs: int = 1,
     report: Callable[[int, int], None] | None = None,
-) -> list[dict[str, Any]]:
-    """Do the runs that a file does not yet hold, appending each as it ends.
+) -> list[Row]:
+    """Do the runs that a file does not yet hold, and write the rows of each, all or none of them, as it ends.
 
     Args:
         path: the file; made if it is not there, with its folder.
         keys: what identifies each run, JSON-able.
-        run: does one run, given its key, and returns its results, JSON-able and with other names than the key's.
+        run: does one run, given its key, and returns its results, JSON-able and with other names than the key's; a
+            sequence of them makes a row of each.
+        jobs: processes; with more than one, ``run`` must be a function of a module (or a partial of one).
         report: told how many runs are done, and of how many.
 
     Returns:
         Key and results of every run asked for, in the order asked for. Others that the file holds are passed over.
 
     Raises:
-        OSError: the file cannot be written.
+        OSError: the file cannot be written, or another run is writing to it.
         ValueError: a line of it is not JSON, but for a last one that was cut short, which is run again.
+
+    Cost:
+        The file is written anew after each run, so that it never holds half of one: O(rows).
 
     Example:
         >>> import tempfile
@@ -39,37 +55,120 @@ def complete(
         >>> complete(file, [{"seed": 2}], lambda key: 1 / 0)
         [{'seed': 2, 'auc': 0.5}]
     """
+    if jobs < 1:
+        raise ValueError(f"jobs: expected at least 1, got {jobs}")
     wanted = [dict(key) for key in keys]
     names = {name for key in wanted for name in key}
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    done = {_identity({n: v for n, v in row.items() if n in names}): row for row in _read(target)}
-    for number, key in enumerate(wanted):
-        if _identity(key) not in done:
-            row = key | dict(run(key))
-            with target.open("a") as file:
-                file.write(json.dumps(row) + "\n")
-            done[_identity(key)] = row
-        if report is not None:
-            report(number + 1, len(wanted))
-    return [done[_identity(key)] for key in wanted]
+    with _alone(target):
+        rows, cut = _read(target)
+        done: dict[str, list[Row]] = {}
+        for row in rows:
+            done.setdefault(_identity({n: v for n, v in row.items() if n in names}), []).append(row)
+        if cut and rows:  # whole rows of the run whose last row is cut would pass for all of it
+            last = done.pop(_identity({n: v for n, v in rows[-1].items() if n in names}))
+            rows = [row for row in rows if row not in last]
+        todo = {_identity(key): key for key in wanted if _identity(key) not in done}
+        n_wanted = len({_identity(key) for key in wanted})
+
+        def tell() -> None:
+            if report is not None:
+                report(n_wanted - len(todo), n_wanted)
+
+        tell()
+        for identity, results in _each(run, dict(todo), jobs):
+            found = [results] if isinstance(results, Mapping) else results
+            done[identity] = [{**todo[identity], **result} for result in found]
+            rows += done[identity]
+            write_rows(target, rows)
+            del todo[identity]
+            tell()
+    return [row for key in wanted for row in done[_identity(key)]]
+
+
+def read_rows(path: str | os.PathLike[str]) -> list[Row]:
+    """The rows of a file that ``complete`` writes, be it at work or not.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: a line of it is not JSON, but for a last one that was cut short, which is left out.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "runs.jsonl"
+        >>> write_rows(file, [{"seed": 1, "auc": 0.5}])
+        >>> read_rows(file)
+        [{'seed': 1, 'auc': 0.5}]
+    """
+    Path(path).stat()
+    return _read(Path(path))[0]
+
+
+def write_rows(path: str | os.PathLike[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows as JSON lines; the file is replaced whole or not at all.
+
+    Raises:
+        OSError: the file cannot be written.
+
+    Example:
+        See ``read_rows``.
+    """
+    with whole_file(path) as partial:
+        partial.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def _each(run: Callable[[Key], Results], todo: dict[str, Row], jobs: int) -> Iterator[tuple[str, Results]]:
+    if jobs == 1:
+        yield from ((identity, run(key)) for identity, key in todo.items())
+        return
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+        futures = {pool.submit(run, key): identity for identity, key in todo.items()}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _one_thread() -> None:
+    """As many processes as cores leave none to a second thread."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    """Hold the lock beside a file; the system lets go of it if this process dies."""
+    path = target.with_name(f".{target.name}.lock")
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(file.fileno()).st_ino != path.stat().st_ino:
+                raise BlockingIOError
+        except (BlockingIOError, FileNotFoundError):
+            raise OSError(f"{target}: another run is writing to it; wait for it, or name another file") from None
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def _identity(key: Mapping[str, Any]) -> str:
     return json.dumps(key, sort_keys=True)
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
+def _read(path: Path) -> tuple[list[Row], bool]:
+    """The rows of a file, and whether its last line is cut short."""
     if not path.exists():
-        return []
+        return [], False
     text = path.read_text()
     whole = text[: text.rfind("\n") + 1]
-    if whole != text:
-        path.write_text(whole)
     rows = []
     for number, line in enumerate(whole.splitlines(), 1):
         try:
             rows.append(json.loads(line))
         except ValueError as error:
             raise ValueError(f"{path}, line {number}: expected JSON, got {line[:60]!r} ({error})") from None
-    return rows
+    return rows, whole != text

@@ -1,0 +1,64 @@
+"""``heterad reproduce``."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from heterad.cli.progress import bars
+from heterad.experiments.runs import complete
+from heterad.experiments.table import Options
+from heterad.experiments.tables import TABLES
+
+Name = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TABLE")]
+
+
+def reproduce(
+    table: Name,
+    data: Path | None = None,
+    out: Path | None = None,
+    splits: int = 10,
+    label_ratios: tuple[float, ...] = (0.1, 0.2, 0.3),
+    datasets: tuple[str, ...] | None = None,
+    methods: tuple[str, ...] | None = None,
+    seeds: tuple[int, ...] = (0,),
+    grid: Literal["full", "short"] = "full",
+    jobs: int = 1,
+    smoke: bool = False,
+) -> None:
+    """Run the experiments behind a table of a paper; runs that the file already holds are not done again.
+
+    Args:
+        table: Name of the table; an unknown one is answered with the list.
+        data: Folder of the data sets; without it they are fetched where that is possible.
+        out: File of JSON lines to fill; the default is TABLE.jsonl.
+        splits: Random splits of each data set.
+        label_ratios: Shares of labelled rows in source tasks.
+        datasets: Names of data sets; the default is all of the table's.
+        methods: Names of methods; the default is all of the table's.
+        seeds: Of the methods, on each split.
+        grid: Hyper-parameters to choose among: the paper's or few of them.
+        jobs: Processes.
+        smoke: A size that takes seconds, on digits that come with the library.
+    """
+    if table not in TABLES:
+        raise ValueError(f"TABLE: expected one of {', '.join(TABLES)}; got {table!r}")
+    if splits < 1:
+        raise ValueError(f"splits: expected at least 1, got {splits}")
+    chosen = TABLES[table]
+    file = out or Path(f"{table}{'-smoke' if smoke else ''}.jsonl")
+    options = Options(splits, label_ratios, datasets, methods, seeds, grid, smoke)
+    with bars() as report:
+        rows = complete(
+            file, chosen.keys(options), partial(_run, table, data), jobs=jobs, report=partial(report, table)
+        )
+    print(chosen.report(rows))
+    print(f"Wrote {file}. Later: heterad report {file}")
+
+
+def _run(table: str, data: Path | None, key):
+    """One run by the table's name: tables themselves cannot be sent to other processes."""
+    return TABLES[table].run(key, data)
