@@ -66,9 +66,11 @@ def complete(
         done: dict[str, list[Row]] = {}
         for row in rows:
             done.setdefault(_identity({n: v for n, v in row.items() if n in names}), []).append(row)
-        if cut and rows:  # whole rows of the run whose last row is cut would pass for all of it
-            last = done.pop(_identity({n: v for n, v in rows[-1].items() if n in names}))
-            rows = [row for row in rows if row not in last]
+        if cut and rows:
+            identity = _identity({n: v for n, v in rows[-1].items() if n in names})
+            if len(done[identity]) < max(map(len, done.values())):  # the rest of a run whose last rows are cut off
+                last = done.pop(identity)
+                rows = [row for row in rows if row not in last]
         todo = {_identity(key): key for key in wanted if _identity(key) not in done}
         n_wanted = len({_identity(key) for key in wanted})
 
@@ -76,7 +78,8 @@ def complete(
             if report is not None:
                 report(n_wanted - len(todo), n_wanted)
 
-        tell()
+        if len(todo) < n_wanted:
+            tell()
         for identity, results in _each(run, dict(todo), jobs):
             found = [results] if isinstance(results, Mapping) else results
             done[identity] = [{**todo[identity], **result} for result in found]
