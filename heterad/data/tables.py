@@ -1,15 +1,16 @@
-"""CSV files in and out: tasks, labels and features by column name, and errors that name file, line and column."""
+"""Files of rows to learn from, read whole; tables written whole."""
 
 from __future__ import annotations
 
-import csv
-import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from heterad.data.columns import Columns, find_columns, with_medians
+from heterad.data.row_files import EXPECTED, RowFiles, Rows
 from heterad.data.whole_file import whole_file
 
 if TYPE_CHECKING:
@@ -17,103 +18,91 @@ if TYPE_CHECKING:
 
 
 class LabelledTable(NamedTuple):
-    """Features ``x`` (a pyarrow table of float64 columns), labels ``y [n]`` in {1, 0, -1}, tasks ``groups [n]``."""
+    """Features ``x`` (a pyarrow table of float64 columns), labels ``y [n]`` in {1, 0, -1}, tasks ``groups [n]``, and
+    the ``columns`` that they come from."""
 
     x: pa.Table
     y: np.ndarray | None
     groups: np.ndarray | None
+    columns: Columns
 
 
 def read_table(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
     task: str | None = None,
     label: str | None = None,
     features: Sequence[str] | None = None,
     ignore: Sequence[str] = (),
+    one_hot: Sequence[str] = (),
+    missing: str = "error",
 ) -> LabelledTable:
-    """Read a CSV file with a header line: numbers in the feature columns, anything in the others.
+    """Read CSV or Parquet files: numbers or categories in the feature columns, anything in the others.
 
     Args:
-        path: the file, UTF-8, comma-separated.
+        path: a file, a folder, a glob, or several; see ``RowFiles``.
         task: the column that names each row's task; None for one task.
         label: the column with 1 (anomaly), 0 (normal), -1 or nothing (unlabelled); None for no labels.
         features: the feature columns, in the order wanted; None takes all columns but ``task``, ``label`` and
             ``ignore``.
         ignore: columns that are no features.
+        one_hot: feature columns of categories; each category becomes a feature that is 1 or 0.
+        missing: "error" refuses rows without some number, "median" puts the column's median there.
 
     Returns:
         The table; ``y`` and ``groups`` are None where no column is named for them.
 
     Raises:
-        OSError: the file cannot be read.
+        OSError: a file cannot be read.
         ValueError: a column is unknown (named with the columns there are) or stands twice, there are no rows or no
             features, a line has too few or too many fields, or a feature or label is not a finite number or not
-            one of the labels (file, line and column named), or a row names no task.
+            one of the labels (file, line or row, and column named), or a row names no task.
 
     Cost:
-        One threaded pass, O(size of the file) time; memory is the columns read. A broken file is read once more,
-        slowly, to find the line.
+        One pass (two with ``one_hot``), O(size of the files) time; memory about three times the columns read, as
+        float64. A broken CSV file is read once more, slowly, to find the line.
 
     Example:
         >>> import tempfile, pathlib
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "readings.csv"
-        >>> _ = path.write_text("device,broken,volt,amp\\na,0,1.5,2\\na,1,9.5,3\\n")
+        >>> _ = path.write_text("device,broken,volt,amp\na,0,1.5,2\na,1,9.5,3\n")
         >>> table = read_table(path, task="device", label="broken")
         >>> table.x.column_names, table.y.tolist(), table.groups.tolist()
         (['volt', 'amp'], [0, 1], ['a', 'a'])
     """
     import pyarrow as pa
-    from pyarrow import csv as arrow_csv
 
-    header = _header(path)
-    named = [column for column in (task, label, *ignore, *(features or ())) if column is not None]
-    for column in named:
-        if column not in header:
-            raise ValueError(f"{path}: no column {column!r}; the columns are {', '.join(header)}")
-    if task is not None and task == label:
-        raise ValueError(f"{path}: expected different columns for task and label, got {task!r} for both")
-    if task is not None and features is not None and task in features:
-        raise ValueError(f"{path}: expected a column that is no feature of the model for the task, got {task!r}")
-    if features is None:
-        features = [column for column in header if column not in (task, label, *ignore)]
-    if not features:
-        raise ValueError(f"{path}: no column is left for the features; the columns are {', '.join(header)}")
-    numbers = [*features] if label is None else [*features, label]
-    types = {column: pa.float64() for column in numbers} | ({} if task is None else {task: pa.string()})
-    convert = arrow_csv.ConvertOptions(column_types=types, include_columns=list(types), null_values=[""])
-    parse = arrow_csv.ParseOptions(newlines_in_values=True)
+    files = RowFiles(path)
+    columns = find_columns(
+        files, task=task, label=label, ignore=ignore, one_hot=one_hot, features=features, missing=missing
+    )
+    kinds = columns.kinds | ({} if label is None else {label: "label"}) | ({} if task is None else {task: "text"})
+    parts, labels, tasks = [], [], []
+    for rows in files.batches(kinds):
+        parts.append(columns.matrix(rows))
+        if label is not None:
+            labels.append(_labels(rows, label))
+        if task is not None:
+            tasks.append(np.array(columns.tasks(rows).to_pylist(), dtype=str))
+    if not sum(len(part) for part in parts):
+        where = "expected rows, got none" if files.is_parquet else "expected rows below the header line, got none"
+        raise ValueError(f"{files.name}: {where}")
+    x = np.concatenate(parts)
     try:
-        table = arrow_csv.read_csv(path, convert_options=convert, parse_options=parse)
-    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-        _find_fault(path, header, features, label)
-        raise ValueError(f"{path}: {str(error).splitlines()[0]}") from None
-    if table.num_rows == 0:
-        raise ValueError(f"{path}: expected rows below the header line, got none")
-    x = table.select(list(features))
-    for column in x.columns:
-        if column.null_count or not np.isfinite(column.to_numpy()).all():
-            _find_fault(path, header, features, label)
-    y = None
-    if label is not None:
-        values = table[label].fill_null(-1).to_numpy()
-        if not np.isin(values, (-1, 0, 1)).all():
-            _find_fault(path, header, features, label)
-        y = values.astype(np.int8)
-    groups = None
-    if task is not None:
-        groups = np.array(table[task].to_pylist())
-        if (groups == "").any():
-            row = int((groups == "").argmax()) + 1
-            raise ValueError(f"{path}, row {row}, column {task!r}: expected the name of a task, got nothing")
-    return LabelledTable(x, y, groups)
+        columns = with_medians(columns, x)
+    except ValueError as error:
+        raise ValueError(f"{files.name}, {error}") from None
+    table = pa.table(list(x.T), names=columns.names)
+    return LabelledTable(
+        table, np.concatenate(labels) if labels else None, np.concatenate(tasks) if tasks else None, columns
+    )
 
 
 def write_table(path: str | os.PathLike[str], columns: Mapping[str, np.ndarray]) -> None:
-    """Write columns of equal length as a CSV file with a header line, whole or not at all.
+    """Write columns of equal length as a CSV file with a header line, or as Parquet, whole or not at all.
 
     Args:
-        path: the file; an existing one is replaced.
+        path: the file, whose suffix .parquet tells Parquet from CSV; an existing one is replaced.
         columns: name and values of each.
 
     Raises:
@@ -130,69 +119,17 @@ def write_table(path: str | os.PathLike[str], columns: Mapping[str, np.ndarray])
         ['"score","label"', '0.5,0', '2,1']
     """
     import pyarrow as pa
-    from pyarrow import csv as arrow_csv
+    from pyarrow import csv, parquet
 
     with whole_file(path) as partial:
-        arrow_csv.write_csv(pa.table(dict(columns)), partial)
+        write = parquet.write_table if Path(path).suffix == ".parquet" else csv.write_csv
+        write(pa.table(dict(columns)), partial)
 
 
-def _header(path: str | os.PathLike[str]) -> list[str]:
-    for _, header in _rows(path):
-        twice = sorted({column for column in header if header.count(column) > 1})
-        if twice:
-            raise ValueError(f"{path}: expected column names that differ, got {', '.join(twice)} more than once")
-        return header
-    raise ValueError(f"{path}: expected a header line, got an empty file")
-
-
-def _rows(path: str | os.PathLike[str]) -> Iterator[tuple[int, list[str]]]:
-    """The lines that hold something, as (number of the line the row starts on, fields)."""
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(_decoded(path, file))
-        start = 1
-        for fields in reader:
-            if fields:
-                yield start, fields
-            start = reader.line_num + 1
-
-
-def _decoded(path: str | os.PathLike[str], lines: Iterable[str]) -> Iterator[str]:
-    number = 1
-    try:
-        for line in lines:
-            if "\0" in line:
-                raise ValueError(f"{path}, line {number}: expected text, got binary data")
-            yield line
-            number += 1
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: expected UTF-8 text, got byte {error.object[error.start]:#04x}") from None
-
-
-def _find_fault(
-    path: str | os.PathLike[str], header: Sequence[str], features: Sequence[str], label: str | None
-) -> None:
-    """Raise for the first line that ``read_table`` cannot accept, if there is one."""
-    rows = _rows(path)
-    next(rows)
-    places = [(header.index(column), column) for column in features]
-    for line, fields in rows:
-        if len(fields) != len(header):
-            raise ValueError(f"{path}, line {line}: expected {len(header)} fields, got {len(fields)}")
-        for i, column in places:
-            if not _is_finite(fields[i]):
-                got = repr(fields[i]) if fields[i] else "nothing"
-                raise ValueError(f"{path}, line {line}, column {column!r}: expected a finite number, got {got}")
-        if label is not None:
-            text = fields[header.index(label)]
-            if text and not (_is_finite(text) and float(text) in (-1, 0, 1)):
-                raise ValueError(
-                    f"{path}, line {line}, column {label!r}: expected 1 (anomaly), 0 (normal) or -1 or nothing "
-                    f"(unlabelled), got {text!r}"
-                )
-
-
-def _is_finite(text: str) -> bool:
-    try:
-        return math.isfinite(float(text)) and "_" not in text
-    except ValueError:
-        return False
+def _labels(rows: Rows, name: str) -> np.ndarray:
+    values = rows.batch.column(name).fill_null(-1).to_numpy(zero_copy_only=False)
+    wrong = ~np.isin(values, (-1, 0, 1))
+    if wrong.any():
+        i = int(wrong.argmax())
+        raise rows.error(i, name, EXPECTED["label"], repr(f"{values[i]:g}"))
+    return values.astype(np.int8)

@@ -99,10 +99,10 @@ def test_unknown_columns(csv, columns: dict, message: str) -> None:
         read_table(csv(GOOD), **columns)
 
 
-def test_a_missing_file_and_a_folder(tmp_path) -> None:
+def test_a_missing_file_and_an_empty_folder(tmp_path) -> None:
     with pytest.raises(FileNotFoundError):
         read_table(tmp_path / "none.csv")
-    with pytest.raises(OSError, match=tmp_path.name):
+    with pytest.raises(ValueError, match=f"{tmp_path.name}: expected .csv, .parquet, .pq files, found none"):
         read_table(tmp_path)
 
 
@@ -122,7 +122,7 @@ def test_a_folder_that_is_not_there(tmp_path) -> None:
 def test_a_task_is_no_feature_and_has_a_name(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text("device,volt\na,1\n,2\n")
-    with pytest.raises(ValueError, match=r"row 2, column 'device': expected the name of a task, got nothing"):
+    with pytest.raises(ValueError, match=r"line 3, column 'device': expected the name of a task, got nothing"):
         read_table(path, task="device")
     with pytest.raises(ValueError, match=r"no feature of the model for the task, got 'volt'"):
         read_table(path, task="volt", features=["volt"])
