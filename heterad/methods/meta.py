@@ -16,12 +16,21 @@ from heterad import ops
 from heterad.data.tasks import Episodes, TaskSet
 from heterad.train import ALONE, Loop, Processes, Settings, keep
 
+OUTER = ("auc", "cross-entropy")
+
 
 class MetaLearner(nn.Module, ABC):
     """A model that adapts to unlabelled support sets and scores rows, both batched over tasks.
 
     A method defines ``adapt`` and ``score``; the outer objective and its exact counterpart are common.
+
+    Attributes:
+        outer: the outer loss of a task with labelled anomalies, one of ``OUTER``: 1 - smoothed AUC, or the
+            cross-entropy of the labels under the probability (e + s) / (1 + s) of an anomaly, e = 1e-8, for scores
+            s >= 0.
     """
+
+    outer: str = "auc"
 
     @abstractmethod
     def adapt(self, support: Tensor, mask: Tensor | None = None) -> Any:
@@ -34,23 +43,26 @@ class MetaLearner(nn.Module, ABC):
     def loss(self, episodes: Episodes, *, trim: float = 0.0) -> Tensor:
         """The outer loss of each task, ``[B]``.
 
-        1 - smoothed AUC of the query set; for a task without labelled anomalies the mean score of its normals per
-        feature. Of the latter, the share ``trim`` with the highest scores is left out: what is called normal
-        there may only be unlabelled.
+        1 - smoothed AUC of the query set, or the cross-entropy; for a task without labelled anomalies the mean score
+        of its normals per feature. Of the latter, the share ``trim`` with the highest scores is left out: what is
+        called normal there may only be unlabelled.
 
         Source:
-            Kumagai et al. (2023), Eq. (10) and appendix A (there summed, here averaged over the features, so that
-            both kinds of tasks weigh alike).
+            Kumagai et al. (2023), Eq. (10), appendix F.3 for the cross-entropy and appendix A (there summed, here
+            averaged over the features, so that both kinds of tasks weigh alike).
         """
         anomalies, normals = self._query_scores(episodes)
         p_mask, n_mask = episodes.anomaly_mask, episodes.normal_mask
         if anomalies.shape[-1] == 0:
             return _trimmed_mean(normals, n_mask, trim) / episodes.rows.shape[-1]
-        auc = ops.smoothed_auc(anomalies, normals, pos_mask=p_mask, neg_mask=n_mask)
+        if self.outer == "auc":
+            ranking = 1 - ops.smoothed_auc(anomalies, normals, pos_mask=p_mask, neg_mask=n_mask)
+        else:
+            ranking = _cross_entropy(anomalies, normals, p_mask, n_mask)
         if p_mask is None:
-            return 1 - auc
+            return ranking
         error = _trimmed_mean(normals, n_mask, trim) / episodes.rows.shape[-1]
-        return torch.where(p_mask.any(-1), 1 - auc, error)
+        return torch.where(p_mask.any(-1), ranking, error)
 
     def auc(self, episodes: Episodes) -> Tensor:
         """The exact AUC of each task's query set, ``[B]`` float64; NaN for a task without labelled anomalies."""
@@ -161,6 +173,14 @@ def meta_fit(
         rows = hashlib.sha256(source.x.cpu().numpy().data).hexdigest()
         keep(loop, checkpoint, {"sampling": asdict(sampling), "seed": generator.initial_seed(), "rows": rows})
     return loop.run()
+
+
+def _cross_entropy(anomalies: Tensor, normals: Tensor, p_mask: Tensor | None, n_mask: Tensor | None) -> Tensor:
+    """Mean over the rows of -log((e + s) / (1 + s)) for anomalies and -log((1 - e) / (1 + s)) for normals."""
+    parts = (torch.log1p(anomalies) - torch.log(anomalies + 1e-8), p_mask), (torch.log1p(normals), n_mask)
+    kept = [(v if mask is None else torch.where(mask, v, 0)).sum(-1) for v, mask in parts]
+    sizes = [v.new_full((), v.shape[-1]) if mask is None else mask.sum(-1) for v, mask in parts]
+    return (kept[0] + kept[1]) / (sizes[0] + sizes[1])
 
 
 def _trimmed_mean(scores: Tensor, mask: Tensor | None, trim: float) -> Tensor:

@@ -1,0 +1,158 @@
+"""One run of the tables of Kumagai et al. (2023): choose by validation, train, and test at every contamination."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from heterad.data import TaskSet
+from heterad.data.protocol import SourceRows, TargetRows
+from heterad.experiments.meta_methods import VARIANTS, Recipe, recipe
+from heterad.experiments.meta_sets import Split, draw_split, load_set
+from heterad.methods.meta import MetaLearner, meta_fit
+from heterad.ops import roc_auc
+from heterad.train import Settings
+
+CHUNK = 3e7
+"""Numbers in one batch of test rows."""
+
+
+class Trained(NamedTuple):
+    """What one choice of hyper-parameters gave."""
+
+    hyper: Mapping[str, Any]
+    members: list[MetaLearner]
+    validation: float
+    steps: int
+    seconds: float
+
+
+def run_cell(key: Mapping[str, Any], folder: Path | None) -> list[dict[str, Any]]:
+    """Do one run.
+
+    Args:
+        key: ``dataset``, ``method``, ``variant``, ``split``, ``label_ratio`` (None for what needs no labels),
+            ``seed`` and ``grid`` ("full", "short" or "smoke").
+        folder: of the data; None fetches them.
+
+    Returns:
+        A row for each contamination of the target tasks: ``anomaly_ratio``, ``auc`` (mean over the target tasks),
+        ``seconds`` of training of the choice taken and ``test_seconds``, ``steps``, ``validation`` and ``hyper``.
+
+    Raises:
+        OSError, ValueError: as ``load_set`` and ``draw_split``.
+    """
+    data = load_set(key["dataset"], folder)
+    split = draw_split(data, key["split"], key["label_ratio"] or 0.2, VARIANTS[key["variant"]].setting)
+    how = recipe(key["method"], key["variant"])
+    if key["grid"] == "smoke":
+        how = replace(how, settings=Settings(max_iter=6, eval_every=3), n_members=min(2, how.n_members))
+    grid = how.grid if key["grid"] == "full" else how.short if key["grid"] == "short" else how.short[:1]
+    if how.meta_learned:
+        trained = max(_train_all(how, grid, split, key["seed"]), key=lambda found: found.validation)
+        return _rows(trained, test(trained.members, split))
+    tested = []
+    for hyper in grid:
+        learner = make(how, hyper, split, key["seed"])
+        tested.append((Trained(hyper, [learner], np.nan, 0, 0.0), test([learner], split)))
+    return _rows(*max(tested, key=lambda found: np.mean([auc for auc, _ in found[1].values()])))
+
+
+def make(how: Recipe, hyper: Mapping[str, Any], split: Split, seed: int) -> MetaLearner:
+    """A learner before training; a variant's changes outrank the grid's choices."""
+    learner = how.make(split.x.shape[1], torch.Generator().manual_seed(seed), **{**hyper, **how.fixed})
+    learner.outer = how.outer
+    return learner
+
+
+def test(members: Sequence[MetaLearner], split: Split) -> dict[float, tuple[float, float]]:
+    """Mean AUC over the target tasks, and the seconds taken, by contamination."""
+    x = torch.as_tensor(split.x)
+    found = {}
+    for share, targets in split.targets.items():
+        started = time.perf_counter()
+        size = max(1, int(CHUNK / (len(targets[0].test) * x.shape[1])))
+        aucs = [auc for i in range(0, len(targets), size) for auc in _aucs(members, x, targets[i : i + size])]
+        found[share] = float(np.mean(aucs)), time.perf_counter() - started
+    return found
+
+
+def _train_all(how: Recipe, grid: Sequence[Mapping[str, Any]], split: Split, seed: int) -> list[Trained]:
+    source, validation = _tasks(split.x, split.source), _tasks(split.x, split.validation)
+    found = []
+    for hyper in [h for i, h in enumerate(grid) if _chosen(how, h) not in [_chosen(how, g) for g in grid[:i]]]:
+        members, loops = [], []
+        for member in range(how.n_members):
+            learner = make(how, hyper, split, 1000 * seed + member)
+            generator = torch.Generator().manual_seed(1000 * seed + member)
+            loops.append(
+                meta_fit(
+                    learner, source, generator, validation=validation, sampling=how.sampling, settings=how.settings
+                )
+            )
+            members.append(learner)
+        seconds = sum(loop.history["seconds"][-1] for loop in loops)
+        value = float(np.mean([loop.best_value for loop in loops]))
+        found.append(Trained(_chosen(how, hyper), members, value, max(loop.best_step for loop in loops), seconds))
+    return found
+
+
+def _chosen(how: Recipe, hyper: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in hyper.items() if name not in how.fixed}
+
+
+def _tasks(x: np.ndarray, drawn: SourceRows) -> TaskSet:
+    return TaskSet(x[drawn.rows], drawn.y, drawn.groups)
+
+
+def _aucs(members: Sequence[MetaLearner], x: Tensor, targets: Sequence[TargetRows]) -> list[float]:
+    support, support_mask = _padded(x, [t.support for t in targets])
+    rows, real = _padded(x, [t.test for t in targets])
+    truth, _ = _padded(torch.cat([torch.as_tensor(t.test_y) for t in targets]), _numbers([t.test_y for t in targets]))
+    total = torch.zeros(rows.shape[:-1])
+    with torch.no_grad():
+        for learner in members:
+            scores = learner.score(rows, learner.adapt(support, support_mask))
+            if len(members) > 1:
+                kept = torch.where(real, scores, torch.nan)
+                middle = kept.nanmedian(-1, keepdim=True).values
+                scores = (scores - middle) / (kept - middle).abs().nanmedian(-1, keepdim=True).values.clamp(min=1e-12)
+            total += scores
+        return roc_auc(total, truth, mask=real).tolist()
+
+
+def _padded(values: Tensor, rows: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+    size = torch.tensor([len(r) for r in rows])
+    index = torch.zeros(len(rows), int(size.max()), dtype=torch.int64)
+    for t, r in enumerate(rows):
+        index[t, : len(r)] = torch.as_tensor(r)
+    return values[index], torch.arange(index.shape[1]) < size[:, None]
+
+
+def _numbers(parts: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Row numbers of parts that stand one after the other."""
+    ends = np.cumsum([len(p) for p in parts])
+    return [np.arange(end - len(p), end) for p, end in zip(parts, ends, strict=True)]
+
+
+def _rows(trained: Trained, tested: Mapping[float, tuple[float, float]]) -> list[dict[str, Any]]:
+    about = {"steps": trained.steps, "validation": round(trained.validation, 5), "hyper": dict(trained.hyper)}
+    if trained.steps == 0:
+        del about["steps"], about["validation"]
+    return [
+        {
+            "anomaly_ratio": share,
+            "auc": round(auc, 6),
+            "seconds": round(trained.seconds, 2),
+            "test_seconds": round(seconds, 4),
+            **about,
+        }
+        for share, (auc, seconds) in tested.items()
+    ]

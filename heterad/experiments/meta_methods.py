@@ -1,0 +1,119 @@
+"""The methods that the tables of Kumagai et al. (2023) compare: how each is made and trained, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import product
+from typing import Any
+
+from heterad.experiments.meta_sets import Setting
+from heterad.methods.baselines import BASELINES
+from heterad.methods.meta import MetaLearner, Sampling
+from heterad.methods.robust_meta import RobustMeta
+from heterad.train import Settings
+
+OURS, BEST = "ours", "ours-best"
+
+Hyper = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a method is made and trained.
+
+    Args:
+        make: called with the number of features, a generator and a choice of hyper-parameters.
+        grid: choices of hyper-parameters; the one with the best validation AUC is taken.
+        short: fewer of them.
+        fixed: hyper-parameters that are not chosen.
+        sampling, settings: of the training.
+        outer: the outer objective; see ``MetaLearner``.
+        n_members: learners trained from different seeds whose standardised scores are averaged.
+        meta_learned: whether there is training at all; what learns from the target's rows alone has, as in the
+            paper, the choice that is best on the test rows.
+    """
+
+    make: Callable[..., MetaLearner]
+    grid: tuple[Hyper, ...]
+    short: tuple[Hyper, ...]
+    fixed: Hyper = field(default_factory=dict)
+    sampling: Sampling = field(default_factory=Sampling)
+    settings: Settings = field(default_factory=lambda: PAPER)
+    outer: str = "auc"
+    n_members: int = 1
+    meta_learned: bool = True
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A change of the method (its hyper-parameters, its outer objective) or of the source tasks."""
+
+    hyper: Hyper = field(default_factory=dict)
+    setting: Setting = field(default_factory=Setting)
+    outer: str | None = None
+
+
+PAPER = Settings(max_iter=10_000, lr=1e-3, eval_every=50, patience=20)
+"""Section 4.3 and appendix E; how early the paper's early stop is, it does not say."""
+
+OURS_GRID = tuple({"lam_init": lam, "task_dim": k} for lam, k in product((0.1, 1.0, 10.0), (32, 64, 128)))
+OURS_SHORT = ({"lam_init": 0.1}, {"lam_init": 1.0})
+
+ABLATIONS: dict[str, Variant] = {
+    "w/o A": Variant({"attributes": False}),
+    "w/o Initial": Variant({"learned_start": False}),
+    "w/o Iter": Variant({"n_iter": 1}),
+    "w/o hTask": Variant({"task_in_h": False}),
+    "w/o ATask": Variant({"task_in_start": False}),
+    "w/o Task": Variant({"task_in_h": False, "task_in_start": False}),
+}
+STARTS = {f"w/o Initial, I={n}": Variant({"learned_start": False, "n_iter": n}) for n in (20, 30, 50)}
+ITERATIONS = {f"I={n}": Variant({"n_iter": n}) for n in (1, 2, 5, 20)}
+TASK_DIMS = {f"K={k}": Variant({"task_dim": k}) for k in (8, 32, 64, 128, 256)}
+TASK_COUNTS = {f"T={n}": Variant(setting=Setting(n_source=n)) for n in (10, 30, 100, 250, 500)}
+VARIANTS: dict[str, Variant] = {
+    "": Variant(),
+    "SVDD": Variant({"formulation": "svdd"}),
+    "sum": Variant({"encoder": "sum"}),
+    "set transformer": Variant({"encoder": "set-transformer"}),
+    "cross-entropy": Variant(outer="cross-entropy"),
+    "1 % labelled anomalies": Variant(setting=Setting(labelled_anomalies=0.01)),
+    "10 % tasks with anomalies": Variant(setting=Setting(with_anomalies=0.1)),
+    **ABLATIONS,
+    **STARTS,
+    **ITERATIONS,
+    **TASK_DIMS,
+    **TASK_COUNTS,
+}
+
+
+def recipe(method: str, variant: str = "") -> Recipe:
+    """How a method, in a variant, is made and trained.
+
+    Raises:
+        ValueError: a name is unknown.
+
+    Example:
+        >>> recipe("ours", "w/o Iter").fixed
+        {'n_iter': 1}
+    """
+    if method not in METHODS or variant not in VARIANTS:
+        raise ValueError(
+            f"method: expected one of {', '.join(METHODS)} and a known variant, got {method!r}, {variant!r}"
+        )
+    found, change = METHODS[method], VARIANTS[variant]
+    return replace(found, fixed={**found.fixed, **change.hyper}, outer=change.outer or found.outer)
+
+
+def _baseline(name: str) -> Recipe:
+    method: Any = BASELINES[name]
+    grid = tuple(method.GRID)
+    return Recipe(method, grid, ({},) if method.meta_learned else grid, meta_learned=method.meta_learned)
+
+
+METHODS: dict[str, Recipe] = {
+    OURS: Recipe(RobustMeta, OURS_GRID, OURS_SHORT),
+    **{name: _baseline(name) for name in BASELINES},
+}
+META_LEARNERS = tuple(name for name, found in METHODS.items() if found.meta_learned)
