@@ -94,23 +94,67 @@ def pseudo_anomalies(
         raise ValueError(
             f"x, donors: expected the same shape [B, d] or [B, C, H, W], got {tuple(x.shape)} and {tuple(donors.shape)}"
         )
-    vectors = x.ndim == 2
-    if kind == "cutmix":
-        return _swap(x, donors, generator) if vectors else _paste(x, donors, generator, jitter)
-    if kind == "cutpaste":
-        return _permute(x, generator) if vectors else _paste(x, x, generator, jitter)
+    made, row = x.clone(), torch.arange(len(x), device=x.device)
+    alter(kind, made, row, torch.cat([x, donors]), row, row + len(x), normals, generator, jitter=jitter)
+    return made
+
+
+def alter(
+    kind: str,
+    made: Tensor,
+    position: Tensor,
+    x: Tensor,
+    own: Tensor,
+    donor: Tensor,
+    normals: Normals,
+    generator: torch.Generator,
+    *,
+    jitter: float = 0.1,
+) -> None:
+    """Turn copies of rows into pseudo anomalies, in place: of maps only the few places that change are touched.
+
+    Args:
+        kind, normals, generator, jitter: as of ``pseudo_anomalies``.
+        made: rows like those of ``x``, contiguous.
+        position: the numbers of those to change in ``made`` ``[B]``.
+        x: normals ``[n, d]`` or ``[n, C, H, W]``.
+        own: what each row is a copy of, as numbers of rows of ``x`` ``[B]``.
+        donor: its donors, likewise.
+
+    Cost:
+        O(B d) for vectors; O(B C) times the places that change for maps.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"kind: expected one of {', '.join(KINDS)}, got {kind!r}")
+    if x.ndim == 2:
+        if kind == "cutmix":
+            made[position] = _swap(x[own], x[donor], generator)
+        elif kind == "cutpaste":
+            made[position] = _permute(x[own], generator)
+        else:
+            made[position] = _blend(x[own], x[donor], normals, generator)
+        return
+    size, flat = (len(own), *x.shape[2:]), x.flatten(2)
     if kind == "dream":
-        return _blend(x, foreign(x, donors, normals, generator), generator)
-    raise ValueError(f"kind: expected one of {', '.join(KINDS)}, got {kind!r}")
+        at, place = _noisy_places(size, x, generator)
+        values = torch.lerp(
+            flat[own[at], :, place],
+            _texture(flat, donor, at, place, normals, generator),
+            _between(OPACITY, len(own), x, generator)[at, None],
+        )
+    else:
+        at, place, taken = _moved_patch(size, x, generator)
+        strength = 1 + jitter * (2 * _uniform((len(own), 1), x, generator) - 1)
+        values = flat[(donor if kind == "cutmix" else own)[at], :, taken] * strength[at]
+    made.flatten(2)[position[at], :, place] = values
 
 
 def foreign(x: Tensor, donors: Tensor, normals: Normals, generator: torch.Generator) -> Tensor:
-    """Draw a foreign source for each row of ``x``.
+    """Draw a foreign source for each vector of ``x [n, d]``.
 
-    Vectors, one of these drawn anew for each row: uniform over 1.1 times the normals' range; a Gaussian mixture of
-    the clusters with 5 times their variance, or with 5 times their means; or each feature of another donor, which
-    keeps the margins and breaks the dependence. Maps, in turn: a donor turned by 180 degrees with its channels
-    rolled; Gaussian noise of each channel's mean and twice its spread.
+    One of these, drawn anew for each row: uniform over 1.1 times the normals' range; a Gaussian mixture of the
+    clusters with 5 times their variance, or with 5 times their means; or each feature of another donor, which keeps
+    the margins and breaks the dependence.
 
     Returns:
         A tensor like ``x``.
@@ -121,11 +165,6 @@ def foreign(x: Tensor, donors: Tensor, normals: Normals, generator: torch.Genera
     n = len(x)
     component = _integers(n, len(normals.mean), x, generator)
     mean, std = normals.mean[component], normals.std[component]
-    if x.ndim == 4:
-        source = donors.flip(2, 3).roll(1, dims=1)
-        noise = torch.randn(source[1::2].shape, dtype=x.dtype, device=x.device, generator=generator)
-        source[1::2] = noise.mul_(2 * std[1::2, :, None, None]).add_(mean[1::2, :, None, None])
-        return source
     noise = torch.randn(x.shape, dtype=x.dtype, device=x.device, generator=generator)
     middle, reach = (normals.high + normals.low) / 2, 1.1 * (normals.high - normals.low) / 2
     uniform = middle + reach * (2 * _uniform(x.shape, x, generator) - 1)
@@ -149,41 +188,53 @@ def _permute(x: Tensor, generator: torch.Generator) -> Tensor:
     return x.gather(1, (source + start) % d)
 
 
-def _paste(x: Tensor, donors: Tensor, generator: torch.Generator, jitter: float) -> Tensor:
-    """Put a patch of each donor on another place of its map."""
-    n, channels, height, width = x.shape
-    area = _between(AREA, n, x, generator) * height * width
+def _blend(x: Tensor, donors: Tensor, normals: Normals, generator: torch.Generator) -> Tensor:
+    opacity = _between(OPACITY, len(x), x, generator)[:, None]
+    return torch.lerp(x, foreign(x, donors, normals, generator), _feature_mask(x, generator) * opacity)
+
+
+def _moved_patch(size: tuple[int, int, int], like: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """A patch of each of n maps: row and place of what it covers, and the place that each value comes from."""
+    n, height, width = size
+    area = _between(AREA, n, like, generator) * height * width
     low, high = (math.log(a) for a in ASPECT)
-    aspect = (low + (high - low) * _uniform((n,), x, generator)).exp()
+    aspect = (low + (high - low) * _uniform((n,), like, generator)).exp()
     h = (area * aspect).sqrt().round().long().clamp(1, height)
     w = (area / aspect).sqrt().round().long().clamp(1, width)
     across = width - w + 1
     places = (height - h + 1) * across
-    source = (_uniform((n,), x, generator) * places).long().clamp(max=places - 1)
-    move = 1 + (_uniform((n,), x, generator) * (places - 1)).long()
+    source = (_uniform((n,), like, generator) * places).long().clamp(max=places - 1)
+    move = 1 + (_uniform((n,), like, generator) * (places - 1)).long()
     target = (source + move.clamp(max=places - 1)) % places
-    top, left = target // across, target % across
-    row, column = torch.arange(height, device=x.device)[:, None], torch.arange(width, device=x.device)
-    below, right = row - top[:, None, None], column - left[:, None, None]
+    row, column = torch.arange(height, device=like.device)[:, None], torch.arange(width, device=like.device)
+    below = row - (target // across)[:, None, None]
+    right = column - (target % across)[:, None, None]
     inside = (below >= 0) & (below < h[:, None, None]) & (right >= 0) & (right < w[:, None, None])
-    from_row, from_column = below + (source // across)[:, None, None], right + (source % across)[:, None, None]
-    index = (from_row * width + from_column).clamp(0, height * width - 1).flatten(1)
-    patch = donors.flatten(2).gather(2, index[:, None].expand(-1, channels, -1)).view_as(x)
-    strength = 1 + jitter * (2 * _uniform((n, 1, 1, 1), x, generator) - 1)
-    return torch.where(inside[:, None], patch * strength, x)
+    at, place = inside.flatten(1).nonzero(as_tuple=True)
+    start = (source // across - target // across) * width + source % across - target % across
+    return at, place, place + start[at]
 
 
-def _blend(x: Tensor, source: Tensor, generator: torch.Generator) -> Tensor:
-    n = len(x)
-    if x.ndim == 2:
-        mask = _feature_mask(x, generator)
-    else:
-        noise = perlin_noise(n, x.shape[2], x.shape[3], generator, dtype=x.dtype)
-        covered = (_between(AREA, n, x, generator) * noise[0].numel()).ceil().long()
-        ordered = noise.flatten(1).sort(1, descending=True).values
-        mask = (noise >= ordered.gather(1, covered[:, None] - 1)[:, :, None])[:, None]
-    opacity = _between(OPACITY, n, x, generator).view(n, *[1] * (x.ndim - 1))
-    return torch.lerp(x, source, mask * opacity)
+def _noisy_places(size: tuple[int, int, int], like: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Row and place where the Perlin noise of each of n maps is highest."""
+    n, height, width = size
+    noise = perlin_noise(n, height, width, generator, dtype=like.dtype).flatten(1)
+    covered = (_between(AREA, n, like, generator) * height * width).ceil().long()
+    lowest = noise.sort(1, descending=True).values.gather(1, covered[:, None] - 1)
+    at, place = (noise >= lowest).nonzero(as_tuple=True)
+    return at, place
+
+
+def _texture(
+    flat: Tensor, donor: Tensor, at: Tensor, place: Tensor, normals: Normals, generator: torch.Generator
+) -> Tensor:
+    """A foreign source of maps ``[n, C, P]`` at given places: for even rows the donor turned by 180 degrees with its
+    channels rolled, for odd ones Gaussian noise of the channels' mean and twice their spread."""
+    turned = flat[donor[at], :, flat.shape[2] - 1 - place].roll(1, dims=1)
+    component = _integers(len(donor), len(normals.mean), flat, generator)[at]
+    grain = torch.randn(turned.shape, dtype=flat.dtype, device=flat.device, generator=generator)
+    grain = normals.mean[component] + 2 * normals.std[component] * grain
+    return torch.where((at % 2 == 1)[:, None], grain, turned)
 
 
 def perlin_noise(

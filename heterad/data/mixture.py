@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from heterad.data.augment import Normals, pseudo_anomalies
+from heterad.data.augment import Normals, alter
 from heterad.nn.scorer import NORMAL, PSEUDO, SEEN
+
+STOCK = 2**22  # numbers of the batches that are made together
 
 
 class Batch(NamedTuple):
@@ -72,11 +74,9 @@ class Mixture:
         counts = torch.tensor([self._n_normal, n_seen, self._n_pseudo])
         kinds_in_order = torch.tensor([NORMAL, SEEN, PSEUDO])
         self._kind = kinds_in_order.repeat_interleave(counts).expand(len(normal), -1).to(x.device)
-        places: dict[str, list[int]] = {}
-        for t, kinds in enumerate(pseudo_kinds):
-            for j in range(self._n_pseudo):
-                places.setdefault(kinds[j % len(kinds)], []).append(t * self._n_pseudo + j)
-        self._places = {kind: torch.tensor(at, device=x.device) for kind, at in places.items()}
+        names = sorted({kind for kinds in pseudo_kinds for kind in kinds})
+        dealt = [[names.index(kinds[j % len(kinds)]) for j in range(self._n_pseudo)] for kinds in pseudo_kinds]
+        self._made = {name: torch.tensor(dealt, device=x.device) == k for k, name in enumerate(names)}
 
     def draw(self, generator: torch.Generator) -> Batch:
         """Draw one batch of every distribution, with a generator of the rows' device.
@@ -84,19 +84,35 @@ class Mixture:
         Cost:
             O(T b) rows gathered, and as many pseudo anomalies made as ``pseudo_anomalies`` costs; no loop over T.
         """
-        parts = [self._x[self._normal.draw(self._n_normal, generator)]]
-        if self._anomaly is not None:
-            parts.append(self._x[self._anomaly.draw(self._n_seen, generator)])
-        if self._normals is not None:
-            parts.append(self._make_pseudo(self._normals, generator))
-        return Batch(torch.cat(parts, 1), self._kind)
+        return Batch(self._make(1, generator)[0], self._kind)
 
-    def _make_pseudo(self, normals: Normals, generator: torch.Generator) -> Tensor:
-        source, donor = (self._x[self._normal.draw(self._n_pseudo, generator)].flatten(0, 1) for _ in range(2))
-        made = torch.empty_like(source)
-        for kind, at in self._places.items():
-            made[at] = pseudo_anomalies(kind, source[at], donor[at], normals, generator)
-        return made.unflatten(0, (-1, self._n_pseudo))
+    def batches(self, generator: torch.Generator) -> Iterator[Batch]:
+        """Endless batches as of ``draw``, small ones made up to 32 at a time: a third of the time for vectors.
+
+        Cost:
+            As ``draw``; memory of 4 million numbers, or of one batch if that is larger.
+        """
+        n = max(1, min(32, STOCK // (self._kind.numel() * self._x[0].numel())))
+        while True:
+            for x in self._make(n, generator):
+                yield Batch(x, self._kind)
+
+    def _make(self, n: int, generator: torch.Generator) -> Tensor:
+        """Rows ``[n, T, b, ...]`` of ``n`` batches."""
+        chosen = [self._normal.draw(n, self._n_normal, generator)]
+        if self._anomaly is not None:
+            chosen.append(self._anomaly.draw(n, self._n_seen, generator))
+        if self._normals is not None:
+            own, donor = (self._normal.draw(n, self._n_pseudo, generator) for _ in range(2))
+            chosen.append(own)
+        number = torch.cat(chosen, 2)
+        rows = self._x.index_select(0, number.flatten())
+        if self._normals is not None:
+            place = torch.arange(len(rows), device=rows.device).view(number.shape)[:, :, -self._n_pseudo :]
+            for kind, of_kind in self._made.items():
+                at = of_kind.expand(n, -1, -1)
+                alter(kind, rows, place[at], self._x, own[at], donor[at], self._normals, generator)
+        return rows.view(*number.shape, *self._x.shape[1:])
 
 
 class _Padded:
@@ -109,7 +125,8 @@ class _Padded:
             self.rows[t, : len(r)] = torch.as_tensor(r)
         self.rows = self.rows.to(device)
 
-    def draw(self, n: int, generator: torch.Generator) -> Tensor:
-        """``[T, n]`` row numbers, drawn independently with replacement."""
-        u = torch.rand(len(self.rows), n, dtype=torch.float64, device=self.rows.device, generator=generator)
-        return self.rows.gather(1, (u * self.size).long())
+    def draw(self, n: int, size: int, generator: torch.Generator) -> Tensor:
+        """``[n, T, size]`` row numbers, drawn independently with replacement."""
+        shape = (n, len(self.rows), size)
+        u = torch.rand(shape, dtype=torch.float64, device=self.rows.device, generator=generator)
+        return self.rows.expand(n, -1, -1).gather(2, (u * self.size).long())

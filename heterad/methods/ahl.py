@@ -93,6 +93,9 @@ class AHL:
         cluster = self._cluster(x, normal, rng)
         self.distributions = anomaly_distributions(normal, anomaly, cluster, rng)
         self.support, self.query = self._mixtures(x, normal, cluster, rng)
+        judged = self.query if recipe.learn_on == "query" else self.support
+        self._trains, self._judges = self.support.batches(generator), judged.batches(generator)
+        self._shapes = {name: p.shape for name, p in model.named_parameters()}
         self.weights = x.new_full((len(self.distributions),), 1 / len(self.distributions))
         self.generalisation = Generalisation(self.distributions, y, generator, recipe.window, recipe.temperature)
         self._x = x
@@ -127,15 +130,14 @@ class AHL:
         recipe = self.recipe
         settings = Settings(recipe.epochs * recipe.batches, recipe.lr, recipe.batches, patience=None)
         self.model.train()
-        loop = Loop(self.model, self.draw_loss, self.generator, settings, callback=end_epoch).run()
+        loop = Loop(self.model, lambda _: self.draw_loss(), self.generator, settings, callback=end_epoch).run()
         self.model.eval()
         return loop
 
-    def draw_loss(self, generator: torch.Generator) -> Tensor:
+    def draw_loss(self) -> Tensor:
         """Eq. (4) on fresh batches: sum_i w_i L(query_i; theta_i), theta_i adapted to support_i from theta_g."""
-        self._theta = self.adapt([self.support.draw(generator) for _ in range(self.recipe.inner_steps)])
-        judged = self.query if self.recipe.learn_on == "query" else self.support
-        return (self.weights * self.losses(self._theta, judged.draw(generator))).sum() + self.model.penalty()
+        self._theta = self.adapt([next(self._trains) for _ in range(self.recipe.inner_steps)])
+        return (self.weights * self.losses(self._theta, next(self._judges))).sum() + self.model.penalty()
 
     def adapt(self, batches: list[Batch]) -> Tensor:
         """Eq. (1): the parameters of all base models, ``[T, P]``, after one Adam step per support batch.
@@ -163,9 +165,8 @@ class AHL:
 
     def heads(self, theta: Tensor, x: Tensor, *, same_rows: bool = False) -> dict[str, Tensor]:
         """Scores ``[T, n]`` by head of rows ``x [T, n, ...]``, or of rows ``x [n, ...]`` that all models share."""
-        shapes = {name: p.shape for name, p in self.model.named_parameters()}
-        parts = theta.split([shape.numel() for shape in shapes.values()], -1)
-        stack = {name: part.view(-1, *shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
+        parts = theta.split([shape.numel() for shape in self._shapes.values()], -1)
+        stack = {name: part.view(-1, *shape) for (name, shape), part in zip(self._shapes.items(), parts, strict=True)}
         each = vmap(lambda p, rows: functional_call(self.model, p, (rows,)), in_dims=(0, None if same_rows else 0))
         return each(stack, x)
 

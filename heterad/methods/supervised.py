@@ -24,7 +24,7 @@ class Recipe:
         batches: steps of an epoch.
         batch_size: rows of a step: equal shares of normals, seen anomalies and pseudo anomalies.
         lr: learning rate.
-        optimizer: "adam", or "rmsprop" with each gradient clipped to norm 1.
+        optimizer: "adam", or "rmsprop" with the norm of the whole gradient clipped to 1.
         pseudo: whether pseudo anomalies are made; without seen anomalies they always are.
         keep_best: whether the weights of the epoch with the lowest mean loss are kept, and not the last.
     """
@@ -84,8 +84,10 @@ def fit_scorer(
     scorer.train()
     epoch_loss: list[Tensor] = []
 
-    def draw_loss(generator: torch.Generator) -> Tensor:
-        batch = mixture.draw(generator)
+    batches = mixture.batches(generator)
+
+    def draw_loss(_: torch.Generator) -> Tensor:
+        batch = next(batches)
         loss = scorer.loss(scorer(batch.x[0]), batch.kind[0]).mean() + scorer.penalty()
         epoch_loss.append(loss.detach())
         return loss
@@ -108,5 +110,4 @@ def fit_scorer(
 
 
 def _clip(scorer: Scorer) -> None:
-    for parameter in scorer.parameters():
-        nn.utils.clip_grad_norm_(parameter, 1.0)
+    nn.utils.clip_grad_norm_(scorer.parameters(), 1.0)

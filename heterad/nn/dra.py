@@ -63,7 +63,21 @@ class DRA(Scorer):
         )
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        return {name: getattr(self, name)(x) for name in SKIPPED}
+        if x.ndim == 2:
+            return {name: getattr(self, name)(x) for name in SKIPPED}
+        places = {name: head.pool(seen) for (name, head), seen in zip(self._map_heads(), self._look(x), strict=True)}
+        return {"normality": self.normality(x), **places}
+
+    def _map_heads(self) -> list[tuple[str, _Places]]:
+        return [(name, head) for name in SKIPPED if isinstance(head := getattr(self, name), _Places)]
+
+    def _look(self, x: Tensor) -> list[Tensor]:
+        """The place scores of each map head: all that is linear in x, in one product that reads x once."""
+        heads = [head for _, head in self._map_heads()]
+        weights = [head.linear() for head in heads]
+        found = (torch.cat(weights) @ x.flatten(2)).unflatten(-1, x.shape[2:])
+        parts = found.split([len(w) for w in weights], dim=1)
+        return [head.places(part) for head, part in zip(heads, parts, strict=True)]
 
     def total(self, heads: dict[str, Tensor]) -> Tensor:
         return heads["seen"] + heads["pseudo"] + heads["residual"] - heads["normality"]
@@ -85,8 +99,7 @@ class DRA(Scorer):
         self.residual.keep(normal[chosen.sort().values])
 
     def heat_map(self, x: Tensor) -> Tensor | None:
-        heads = [head for head in (self.seen, self.pseudo, self.residual) if isinstance(head, _Places)]
-        return torch.stack([head.places(x) for head in heads]).sum(0) if heads else None
+        return torch.stack(self._look(x)).sum(0) if x.ndim == 4 else None
 
 
 class _Holistic(nn.Module):
@@ -101,18 +114,23 @@ class _Holistic(nn.Module):
 
 
 class _Places(nn.Module):
-    """The mean of the highest scores of a map's places."""
+    """The mean of the highest scores of a map's places, which start from ``linear() @ x``."""
 
     def __init__(self, channels: int, top: float, generator: torch.Generator) -> None:
         super().__init__()
         self.top = top
         self.head = PlaceHead(channels, generator)
 
-    def places(self, x: Tensor) -> Tensor:
-        return self.head(x)
+    def linear(self) -> Tensor:
+        """``[k, C]``."""
+        return self.head.weight[None]
 
-    def forward(self, x: Tensor) -> Tensor:
-        return top_mean(self.places(x).flatten(1), self.top)
+    def places(self, found: Tensor) -> Tensor:
+        """``[n, H, W]`` of ``linear() @ x``, ``[n, k, H, W]``."""
+        return (found.squeeze(1) + self.head.bias).abs()
+
+    def pool(self, places: Tensor) -> Tensor:
+        return top_mean(places.flatten(1), self.top)
 
 
 class MapResidual(_Places):
@@ -146,9 +164,11 @@ class MapResidual(_Places):
     def keep(self, normal: Tensor) -> None:
         self.reference.copy_(normal.mean(0))
 
-    def places(self, x: Tensor) -> Tensor:
-        residual = (self.reference - x).flatten(2)
-        narrow = (self.narrow.weight @ residual).unflatten(-1, x.shape[2:])
+    def linear(self) -> Tensor:
+        return self.narrow.weight
+
+    def places(self, found: Tensor) -> Tensor:
+        narrow = (self.narrow.weight @ self.reference.flatten(1)).view_as(found[0]) - found
         return self.head(torch.relu(self.norm(self.conv(narrow))))
 
 

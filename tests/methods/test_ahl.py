@@ -126,10 +126,7 @@ def test_every_batch_is_a_step_and_history_tells_of_every_epoch(second_order: bo
 def test_support_and_query_get_other_pseudo_anomalies() -> None:
     ahl = learner(DRA)
     for place in range(7):
-        sides = [
-            {kind for kind, at in side._places.items() if ((at // side._n_pseudo) == place).any()}
-            for side in (ahl.support, ahl.query)
-        ]
+        sides = [{kind for kind, made in side._made.items() if made[place].any()} for side in (ahl.support, ahl.query)]
         assert len(sides[0]) == len(sides[1]) == 1
         assert sides[0] != sides[1]
 
