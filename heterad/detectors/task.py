@@ -134,5 +134,5 @@ class TaskDetector(ThresholdMixin, BaseEstimator):
         return np.concatenate(parts)
 
     def _to_model(self, x: np.ndarray) -> Tensor:
-        device = self.model_.autoencoder.log_lam.device
+        device = self.model_.autoencoder.log_mu.device
         return torch.as_tensor(self.scaling_.apply(x), dtype=torch.float64, device=device)

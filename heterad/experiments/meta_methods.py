@@ -18,6 +18,10 @@ OURS, BEST = "ours", "ours-best"
 Hyper = Mapping[str, Any]
 
 
+PAPER = Settings(max_iter=10_000, lr=1e-3, eval_every=50, patience=20)
+"""Section 4.3 and appendix E; how early the paper's early stop is, it does not say."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How a method is made and trained.
@@ -39,7 +43,7 @@ class Recipe:
     short: tuple[Hyper, ...]
     fixed: Hyper = field(default_factory=dict)
     sampling: Sampling = field(default_factory=Sampling)
-    settings: Settings = field(default_factory=lambda: PAPER)
+    settings: Settings = PAPER
     outer: str = "auc"
     n_members: int = 1
     meta_learned: bool = True
@@ -53,9 +57,6 @@ class Variant:
     setting: Setting = field(default_factory=Setting)
     outer: str | None = None
 
-
-PAPER = Settings(max_iter=10_000, lr=1e-3, eval_every=50, patience=20)
-"""Section 4.3 and appendix E; how early the paper's early stop is, it does not say."""
 
 OURS_GRID = tuple({"lam_init": lam, "task_dim": k} for lam, k in product((0.1, 1.0, 10.0), (32, 64, 128)))
 OURS_SHORT = ({"lam_init": 0.1}, {"lam_init": 1.0})

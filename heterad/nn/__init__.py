@@ -7,7 +7,7 @@ from heterad.nn.importance import Importance
 from heterad.nn.mlp import MLP
 from heterad.nn.robust_autoencoder import RobustAutoencoder
 from heterad.nn.scorer import Scorer, as_scorer
-from heterad.nn.set_encoder import SetEncoder
+from heterad.nn.set_encoder import SetEncoder, SetTransformer
 
 __all__ = [
     "DRA",
@@ -17,6 +17,7 @@ __all__ = [
     "RobustAutoencoder",
     "Scorer",
     "SetEncoder",
+    "SetTransformer",
     "SmallConvNet",
     "as_scorer",
     "extract_maps",
