@@ -32,7 +32,7 @@ def auc_against_contamination(path: Path, auc: Mapping[str, Mapping[str, float]]
     Source:
         Kumagai et al. (2023), Fig. 2.
     """
-    figure = _figure(5.6, 4.2)
+    figure = new_figure(5.6, 4.2)
     axes = figure.subplots()
     for (method, values), (colour, marker) in zip(auc.items(), STYLES, strict=False):
         shares = [float(share) for share in values]
@@ -42,7 +42,7 @@ def auc_against_contamination(path: Path, auc: Mapping[str, Mapping[str, float]]
     axes.set_xticks(shares)
     axes.grid(alpha=0.3)
     figure.legend(loc="outside upper center", ncols=2, frameon=False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def attributes(path: Path, a: np.ndarray, y: np.ndarray) -> None:
@@ -61,7 +61,7 @@ def attributes(path: Path, a: np.ndarray, y: np.ndarray) -> None:
     """
     n_anomalies = int((y == 1).sum())
     order = np.argsort(-y.astype(int), kind="stable")
-    figure = _figure(5.6, 5.4)
+    figure = new_figure(5.6, 5.4)
     axes = figure.subplots()
     image = axes.imshow(a[order], aspect="auto", interpolation="nearest", cmap="viridis", vmin=0)
     axes.axhline(n_anomalies - 0.5, color="white", linewidth=1.5)
@@ -74,7 +74,7 @@ def attributes(path: Path, a: np.ndarray, y: np.ndarray) -> None:
         f"Anomalous attributes of an unlabelled support set, {n_anomalies / len(y):.0%} anomalies", fontsize=10
     )
     figure.colorbar(image, label="absolute value, in standard deviations")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def reconstructions(path: Path, images: np.ndarray, fitted: np.ndarray, names: Sequence[str]) -> None:
@@ -93,7 +93,7 @@ def reconstructions(path: Path, images: np.ndarray, fitted: np.ndarray, names: S
         Kumagai et al. (2023), Fig. 5.
     """
     side = round(images.shape[1] ** 0.5)
-    figure = _figure(3.2 * len(names), 2.1)
+    figure = new_figure(3.2 * len(names), 2.1)
     parts = figure.subfigures(1, len(names), squeeze=False)[0]
     for part, name, pair in zip(parts, names, zip(images, fitted, strict=True), strict=True):
         part.suptitle(name, fontsize=11)
@@ -102,15 +102,17 @@ def reconstructions(path: Path, images: np.ndarray, fitted: np.ndarray, names: S
             axes.set_xlabel(title)
             axes.set_xticks([])
             axes.set_yticks([])
-    _save(figure, path)
+    save_figure(figure, path)
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """A figure of that many inches."""
     from matplotlib.figure import Figure  # of its own canvas: pyplot's global state stays untouched
 
     return Figure(figsize=(width, height), layout="constrained", dpi=150)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a picture, whole or not at all."""
     with whole_file(path) as partial:
         figure.savefig(partial)
