@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import tyro
 
 import heterad
-from heterad.cli import demo, fit, info, report, reproduce, score
+from heterad.cli import demo, fit, info, plot, report, reproduce, score
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo.demo,
@@ -16,6 +16,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "score": score.score,
     "reproduce": reproduce.reproduce,
     "report": report.report,
+    "plot": plot.plot,
     "info": info.info,
 }
 

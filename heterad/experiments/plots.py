@@ -1,0 +1,198 @@
+"""Pictures of a fitted detector: how it learned, how it scores rows, and which attributes made them anomalous."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from heterad.data.whole_file import writable_folder
+from heterad.detectors import RobustMetaDetector
+from heterad.experiments.pictures import STYLES, new_figure, save_figure
+
+BLUE, ORANGE, GREEN = (colour for colour, _ in STYLES[:3])
+GREY = "0.55"
+MOST_TASKS, MOST_ROWS, MOST_FEATURES = 30, 40, 30
+
+
+class Scored(NamedTuple):
+    """Rows scored by their tasks' detectors: ``ratio [n]``, score over the task's threshold; ``task [n]``; ``y [n]`` or
+    None; and of the rows with the highest ratios their number ``top`` and attributes ``[top, D]``."""
+
+    ratio: np.ndarray
+    task: np.ndarray
+    y: np.ndarray | None
+    top: np.ndarray
+    attributes: np.ndarray
+
+
+def draw(
+    detector: RobustMetaDetector,
+    folder: str | os.PathLike[str],
+    x=None,
+    groups: np.ndarray | None = None,
+    y: np.ndarray | None = None,
+) -> list[Path]:
+    """Draw the training history and, given rows, their scores and anomalous attributes.
+
+    Args:
+        detector: fitted.
+        folder: for the pictures; made if it is not there.
+        x: rows ``[n, D]`` of any number of tasks, each adapted to with all its rows; None for the history alone.
+        groups: the task of each row ``[n]``; None for one task.
+        y: truth ``[n]``: 1 anomaly, 0 normal, -1 unknown; None: nothing is known. Where both classes are known, ROC
+            and precision-recall curves are drawn too.
+
+    Returns:
+        The files: ``history.png``, then ``scores.png``, ``curves.png`` and ``attributes.png`` as far as drawn.
+
+    Raises:
+        OSError: the folder cannot be made or written to.
+        ValueError: a task cannot be adapted to (named).
+
+    Cost:
+        A scoring of the rows and about a second a picture; memory O(n).
+
+    Example:
+        >>> import tempfile
+        >>> from heterad.data import toy_tasks
+        >>> toy = toy_tasks(6, 20)
+        >>> detector = RobustMetaDetector(max_iter=10, eval_every=5).fit(toy.x, toy.y, toy.groups)
+        >>> [file.name for file in draw(detector, tempfile.mkdtemp(), toy.x, toy.groups, toy.y)]
+        ['history.png', 'scores.png', 'curves.png', 'attributes.png']
+    """
+    place = writable_folder(folder)
+    files = [place / "history.png"]
+    history(files[0], detector.history_, detector.best_iter_)
+    if x is not None:
+        scored = score_tasks(detector, x, np.zeros(len(x), int) if groups is None else groups, y)
+        files.append(place / "scores.png")
+        histogram(files[-1], scored)
+        if scored.y is not None and {0, 1} <= set(scored.y.tolist()):
+            files.append(place / "curves.png")
+            curves(files[-1], scored)
+        names = getattr(detector, "feature_names_in_", None)
+        files.append(place / "attributes.png")
+        heat_map(files[-1], scored, range(scored.attributes.shape[1]) if names is None else names)
+    return files
+
+
+def score_tasks(detector: RobustMetaDetector, x, groups: np.ndarray, y: np.ndarray | None) -> Scored:
+    """Adapt to each task's rows and score them."""
+    ratio = np.empty(len(groups))
+    tasks, number = np.unique(groups, return_inverse=True)
+    rows_of = [np.flatnonzero(number == t) for t in range(len(tasks))]
+    adapted = []
+    for name, rows in zip(tasks, rows_of, strict=True):
+        try:
+            task = detector.adapt(_take(x, rows))
+        except ValueError as error:
+            raise ValueError(f"task {name}: {error}") from None
+        ratio[rows] = task.support_scores_ / max(task.threshold_, np.finfo(float).tiny)
+        adapted.append(task)
+    top = np.argsort(-ratio, kind="stable")[:MOST_ROWS]
+    attributes = [adapted[number[row]].explain(_take(x, [row]))[0] for row in top]
+    return Scored(ratio, groups, y, top, np.array(attributes))
+
+
+def history(path: Path, curve: Mapping[str, Sequence], best: int) -> None:
+    """Draw loss and validation value over the steps; the step whose weights are kept is marked."""
+    validated = any(value is not None for value in curve["validation"])
+    figure = new_figure(6.4, 5.0 if validated else 3.0)
+    panels = figure.subplots(1 + validated, 1, sharex=True, squeeze=False)[:, 0]
+    named = (("loss", "training loss", BLUE), ("validation", "validation AUC", ORANGE))
+    for axes, (name, title, colour) in zip(panels, named[: 1 + validated], strict=True):
+        axes.plot(curve["step"], curve[name], color=colour, linewidth=1.8)
+        axes.axvline(best, color=GREY, linestyle="--", linewidth=1.2)
+        axes.set_ylabel(title)
+        axes.grid(alpha=0.3)
+    panels[0].set_title(f"weights kept: step {best} (dashed)", fontsize=10)
+    panels[-1].set_xlabel("training step")
+    save_figure(figure, path)
+
+
+def histogram(path: Path, scored: Scored) -> None:
+    """Draw how scores are distributed, of anomalies and normals apart where they are known."""
+    ratio = np.clip(scored.ratio, 1e-12, None)
+    log = np.log10(ratio)
+    edges = 10 ** np.histogram_bin_edges(log, bins=min(60, max(10, len(log) // 20)))
+    figure = new_figure(6.4, 3.8)
+    axes = figure.subplots()
+    y = np.full(len(ratio), -1) if scored.y is None else scored.y
+    for label, name, colour, hatch in (
+        (-1, "rows" if (y == -1).all() else "unlabelled", GREEN, ""),
+        (0, "normal", BLUE, ""),
+        (1, "anomalous", ORANGE, "///"),
+    ):
+        if (y == label).any():
+            shown = f"{name} ({(y == label).sum():,})"
+            style = {"color": colour, "alpha": 0.45, "hatch": hatch, "edgecolor": colour}
+            axes.hist(ratio[y == label], edges, label=shown, **style)
+    axes.axvline(1, color="black", linestyle="--", linewidth=1.2, label="threshold")
+    axes.set_xscale("log")
+    axes.set_xlabel("score over the task's threshold")
+    axes.set_ylabel("rows")
+    figure.legend(loc="outside upper center", ncols=4, frameon=False)
+    save_figure(figure, path)
+
+
+def curves(path: Path, scored: Scored) -> None:
+    """Draw ROC and precision-recall curves, of each task and of all rows together."""
+    from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
+
+    assert scored.y is not None
+    known = np.isin(scored.y, (0, 1))
+    y, ratio, task = scored.y[known], scored.ratio[known], scored.task[known]
+    both = [t for t in np.unique(task) if len(np.unique(y[task == t])) == 2]
+    figure = new_figure(8.4, 4.4)
+    roc, precision = figure.subplots(1, 2)
+    for t in both[:MOST_TASKS] if len(both) > 1 else []:
+        of = task == t
+        label = f"each of {min(len(both), MOST_TASKS)} tasks" if t == both[0] else None
+        fall_out, recall, _ = roc_curve(y[of], ratio[of])
+        roc.plot(fall_out, recall, color="0.7", linewidth=0.8, label=label)
+        hits, found, _ = precision_recall_curve(y[of], ratio[of])
+        precision.plot(found, hits, color="0.7", linewidth=0.8, label=label, drawstyle="steps-post")
+    fall_out, recall, _ = roc_curve(y, ratio)
+    roc.plot(fall_out, recall, color=BLUE, linewidth=2.2, label=f"all rows, AUC {roc_auc_score(y, ratio):.3f}")
+    roc.plot([0, 1], [0, 1], color="black", linestyle=":", linewidth=1, label="by chance")
+    hits, found, _ = precision_recall_curve(y, ratio)
+    average = f"all rows, average precision {average_precision_score(y, ratio):.3f}"
+    precision.plot(found, hits, color=ORANGE, linewidth=2.2, label=average, drawstyle="steps-post")
+    precision.axhline(y.mean(), color="black", linestyle=":", linewidth=1, label="by chance")
+    roc.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC")
+    precision.set(xlabel="recall", ylabel="precision", title="Precision and recall")
+    for axes, corner in ((roc, "lower right"), (precision, "lower left")):
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+        axes.grid(alpha=0.3)
+        axes.legend(loc=corner, fontsize=8)
+    save_figure(figure, path)
+
+
+def heat_map(path: Path, scored: Scored, names: Sequence) -> None:
+    """Draw the attributes of the most anomalous rows, of the features that stand out most."""
+    a = scored.attributes
+    chosen = np.sort(np.argsort(-np.abs(a).mean(0), kind="stable")[:MOST_FEATURES])
+    a = a[:, chosen]
+    limit = max(float(np.abs(a).max()), np.finfo(float).tiny)
+    figure = new_figure(2.6 + 0.26 * max(len(chosen), 12), 1.8 + 0.17 * len(a))
+    axes = figure.subplots()
+    image = axes.imshow(a, aspect="auto", interpolation="nearest", cmap="PuOr", vmin=-limit, vmax=limit)
+    axes.set_xticks(range(len(chosen)), [_short(names[i]) for i in chosen], rotation=90, fontsize=8)
+    labels = [f"{_short(scored.task[row])}, row {row}" for row in scored.top]
+    axes.set_yticks(range(len(a)), labels, fontsize=7)
+    axes.set_title(f"Anomalous attributes of the {len(a)} rows that score highest", fontsize=10)
+    figure.colorbar(image, label="above or below what is normal,\nin standard deviations")
+    save_figure(figure, path)
+
+
+def _short(name, most: int = 16) -> str:
+    text = str(name)
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _take(x, rows):
+    return x.take(rows) if hasattr(x, "column_names") else x[rows]
