@@ -290,8 +290,8 @@ def _feature_mask(x: Tensor, generator: torch.Generator) -> Tensor:
     """A random subset of each row's features, at least one."""
     n, d = x.shape
     wanted = (_between(FEATURES, n, x, generator) * d).round().long().clamp(1, d)
-    rank = _uniform((n, d), x, generator).argsort(1).argsort(1)
-    return rank < wanted[:, None]
+    u = _uniform((n, d), x, generator)
+    return u <= u.sort(1).values.gather(1, wanted[:, None] - 1)
 
 
 def _uniform(shape: tuple[int, ...], like: Tensor, generator: torch.Generator) -> Tensor:

@@ -146,18 +146,25 @@ class AHL:
         """
         shared = torch.cat([p.flatten() for p in self.model.parameters()])
         start = shared.expand(len(self.distributions), -1)
-        exact = self.recipe.second_order
-        theta = start if exact else start.detach().requires_grad_()
+        if self.recipe.second_order:
+            return self._adapt_exactly(start, batches)
+        theta = start.detach().clone(memory_format=torch.contiguous_format).requires_grad_()
+        optimizer = torch.optim.Adam([theta], lr=self.recipe.inner_lr, fused=True)
+        for batch in batches:
+            (theta.grad,) = torch.autograd.grad(self.losses(theta, batch).sum(), theta)
+            optimizer.step()
+        return _MovesAlong.apply(start, theta.detach())
+
+    def _adapt_exactly(self, theta: Tensor, batches: list[Batch]) -> Tensor:
+        """The same steps of Adam, as functions of where they start."""
         mean = square = torch.zeros_like(theta)
         for step, batch in enumerate(batches, 1):
-            (slope,) = torch.autograd.grad(self.losses(theta, batch).sum(), theta, create_graph=exact)
+            (slope,) = torch.autograd.grad(self.losses(theta, batch).sum(), theta, create_graph=True)
             mean = 0.9 * mean + 0.1 * slope
             square = 0.999 * square + 0.001 * slope.square()
             size = (square / (1 - 0.999**step)).clamp(min=1e-32).sqrt() + 1e-8  # the root's own slope at 0 is infinite
             theta = theta - self.recipe.inner_lr / (1 - 0.9**step) * mean / size
-            if not exact:
-                theta = theta.detach().requires_grad_()
-        return theta if exact else start + (theta - start).detach()
+        return theta
 
     def losses(self, theta: Tensor, batch: Batch) -> Tensor:
         """The mean loss of each base model on its own rows, ``[T]``, in one batched pass."""
@@ -208,3 +215,15 @@ class AHL:
             for normals_of, anomalies_of, place in sides
         )
         return support, query
+
+
+class _MovesAlong(torch.autograd.Function):
+    """``moved``, whose gradient goes to ``start`` as if the way between them did not depend on it."""
+
+    @staticmethod
+    def forward(ctx, start: Tensor, moved: Tensor) -> Tensor:
+        return moved.view_as(moved)
+
+    @staticmethod
+    def backward(ctx, slope: Tensor) -> tuple[Tensor, None]:
+        return slope, None
