@@ -13,7 +13,7 @@ from heterad.data.whole_file import writable_folder
 from heterad.detectors import RobustMetaDetector
 from heterad.experiments.pictures import STYLES, new_figure, save_figure
 
-BLUE, ORANGE, GREEN = (colour for colour, _ in STYLES[:3])
+BLUE, ORANGE = (colour for colour, _ in STYLES[:2])
 GREY = "0.55"
 MOST_TASKS, MOST_ROWS, MOST_FEATURES = 30, 40, 30
 
@@ -122,20 +122,19 @@ def histogram(path: Path, scored: Scored) -> None:
     figure = new_figure(6.4, 3.8)
     axes = figure.subplots()
     y = np.full(len(ratio), -1) if scored.y is None else scored.y
-    for label, name, colour, hatch in (
-        (-1, "rows" if (y == -1).all() else "unlabelled", GREEN, ""),
-        (0, "normal", BLUE, ""),
-        (1, "anomalous", ORANGE, "///"),
-    ):
+    named = {-1: "rows" if (y == -1).all() else "unlabelled rows", 0: "normal rows", 1: "anomalous rows"}
+    for (label, name), colour, line in zip(named.items(), (GREY, BLUE, ORANGE), (":", "-", "--"), strict=True):
         if (y == label).any():
             shown = f"{name} ({(y == label).sum():,})"
-            style = {"color": colour, "alpha": 0.45, "hatch": hatch, "edgecolor": colour}
-            axes.hist(ratio[y == label], edges, label=shown, **style)
-    axes.axvline(1, color="black", linestyle="--", linewidth=1.2, label="threshold")
+            axes.hist(ratio[y == label], edges, color=colour, alpha=0.2)
+            axes.hist(
+                ratio[y == label], edges, histtype="step", color=colour, linestyle=line, linewidth=1.8, label=shown
+            )
+    axes.axvline(1, color="black", linewidth=1, label="threshold")
     axes.set_xscale("log")
     axes.set_xlabel("score over the task's threshold")
     axes.set_ylabel("rows")
-    figure.legend(loc="outside upper center", ncols=4, frameon=False)
+    figure.legend(loc="outside upper center", ncols=2, frameon=False)
     save_figure(figure, path)
 
 
@@ -149,13 +148,12 @@ def curves(path: Path, scored: Scored) -> None:
     both = [t for t in np.unique(task) if len(np.unique(y[task == t])) == 2]
     figure = new_figure(8.4, 4.4)
     roc, precision = figure.subplots(1, 2)
-    for t in both[:MOST_TASKS] if len(both) > 1 else []:
-        of = task == t
-        label = f"each of {min(len(both), MOST_TASKS)} tasks" if t == both[0] else None
-        fall_out, recall, _ = roc_curve(y[of], ratio[of])
-        roc.plot(fall_out, recall, color="0.7", linewidth=0.8, label=label)
-        hits, found, _ = precision_recall_curve(y[of], ratio[of])
-        precision.plot(found, hits, color="0.7", linewidth=0.8, label=label, drawstyle="steps-post")
+    if len(both) > 1:
+        mean = np.mean([roc_auc_score(y[task == t], ratio[task == t]) for t in both])
+        for t in both[:MOST_TASKS]:
+            fall_out, recall, _ = roc_curve(y[task == t], ratio[task == t])
+            label = f"a task each, mean AUC of {len(both)} tasks {mean:.3f}" if t == both[0] else None
+            roc.plot(fall_out, recall, color="0.8", linewidth=0.8, label=label)
     fall_out, recall, _ = roc_curve(y, ratio)
     roc.plot(fall_out, recall, color=BLUE, linewidth=2.2, label=f"all rows, AUC {roc_auc_score(y, ratio):.3f}")
     roc.plot([0, 1], [0, 1], color="black", linestyle=":", linewidth=1, label="by chance")
@@ -176,7 +174,7 @@ def heat_map(path: Path, scored: Scored, names: Sequence) -> None:
     """Draw the attributes of the most anomalous rows, of the features that stand out most."""
     a = scored.attributes
     chosen = np.sort(np.argsort(-np.abs(a).mean(0), kind="stable")[:MOST_FEATURES])
-    a = a[:, chosen]
+    a = -a[:, chosen]  # what was added, not what would have to be
     limit = max(float(np.abs(a).max()), np.finfo(float).tiny)
     figure = new_figure(2.6 + 0.26 * max(len(chosen), 12), 1.8 + 0.17 * len(a))
     axes = figure.subplots()

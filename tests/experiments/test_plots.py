@@ -1,0 +1,70 @@
+"""Pictures of a detector: drawn as far as there is something to draw, from what the detector says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from heterad import RobustMetaDetector
+from heterad.cli import run
+from heterad.data import toy_tasks
+from heterad.data.tables import write_table
+from heterad.experiments.plots import MOST_ROWS, draw, score_tasks
+
+TOY = toy_tasks(6, 40)
+
+
+@pytest.fixture(scope="module")
+def detector() -> RobustMetaDetector:
+    return RobustMetaDetector(max_iter=20, eval_every=5).fit(TOY.x, TOY.y, TOY.groups)
+
+
+def drawn(files: list[Path]) -> list[str]:
+    assert all(file.read_bytes().startswith(b"\x89PNG") for file in files)
+    return [file.name for file in files]
+
+
+def test_what_is_drawn_depends_on_what_is_known(detector, tmp_path: Path) -> None:
+    assert drawn(draw(detector, tmp_path)) == ["history.png"]
+    rows = ["history.png", "scores.png", "attributes.png"]
+    assert drawn(draw(detector, tmp_path, TOY.x)) == rows
+    assert drawn(draw(detector, tmp_path, TOY.x, TOY.groups, np.full(len(TOY.x), -1))) == rows
+    assert drawn(draw(detector, tmp_path, TOY.x, TOY.groups, TOY.y)) == [*rows[:2], "curves.png", rows[2]]
+
+
+def test_without_validation_and_with_rows_all_alike(tmp_path: Path) -> None:
+    alone = RobustMetaDetector(max_iter=3).fit(np.ones((10, 3)))
+    assert len(draw(alone, tmp_path / "new" / "folder", np.ones((5, 3)))) == 3
+
+
+def test_rows_are_scored_by_their_own_task(detector) -> None:
+    order = np.random.default_rng(0).permutation(len(TOY.x))
+    scored = score_tasks(detector, TOY.x[order], TOY.groups[order], None)
+    task = detector.adapt(TOY.x[order][TOY.groups[order] == 3])
+    np.testing.assert_allclose(scored.ratio[scored.task == 3], task.support_scores_ / task.threshold_)
+    assert len(scored.top) == MOST_ROWS
+    assert scored.ratio[scored.top[0]] == scored.ratio.max()
+    row = scored.top[scored.task[scored.top] == 3][0]
+    where = scored.top.tolist().index(row)
+    np.testing.assert_allclose(scored.attributes[where], task.explain(TOY.x[order][[row]])[0], atol=1e-12)
+
+
+def test_a_task_that_cannot_be_adapted_to_is_named(detector) -> None:
+    with pytest.raises(ValueError, match=r"task 7: .*minimum of 2"):
+        score_tasks(detector, TOY.x[:3], np.array([0, 0, 7]), None)
+
+
+def test_the_command(tmp_path: Path, capsys) -> None:
+    columns = {f"f{i}": column for i, column in enumerate(TOY.x.T)}
+    write_table(tmp_path / "rows.csv", {"site": TOY.groups, "truth": TOY.y} | columns)
+    rows, model, out = (str(tmp_path / name) for name in ("rows.csv", "m.safetensors", "pictures"))
+    options = ["--task", "site", "--label", "truth"]
+    assert run(["fit", rows, *options, "--model", model, "--max-iter", "10"]) == 0
+    assert run(["plot", model, "--out", out]) == 0
+    assert capsys.readouterr().out.endswith(f"Wrote to {out}: history.png.\n")
+    assert run(["plot", model, rows, *options, "--out", out]) == 0
+    assert "history.png, scores.png, curves.png, attributes.png" in capsys.readouterr().out
+    assert run(["plot", model, rows, "--task", "none", "--out", out]) == 2
+    assert "none" in capsys.readouterr().err
