@@ -18,7 +18,7 @@ OURS, BEST = "ours", "ours-best"
 Hyper = Mapping[str, Any]
 
 
-PAPER = Settings(max_iter=10_000, lr=1e-3, eval_every=50, patience=20)
+PAPER = Settings(max_iter=10_000, lr=1e-3, eval_every=50, patience=10)
 """Section 4.3 and appendix E; how early the paper's early stop is, it does not say."""
 
 
@@ -59,7 +59,7 @@ class Variant:
 
 
 OURS_GRID = tuple({"lam_init": lam, "task_dim": k} for lam, k in product((0.1, 1.0, 10.0), (32, 64, 128)))
-OURS_SHORT = ({"lam_init": 0.1}, {"lam_init": 1.0})
+OURS_SHORT = ({"lam_init": 0.1, "task_dim": 32},)
 
 ABLATIONS: dict[str, Variant] = {
     "w/o A": Variant({"attributes": False}),
@@ -73,11 +73,16 @@ STARTS = {f"w/o Initial, I={n}": Variant({"learned_start": False, "n_iter": n}) 
 ITERATIONS = {f"I={n}": Variant({"n_iter": n}) for n in (1, 2, 5, 20)}
 TASK_DIMS = {f"K={k}": Variant({"task_dim": k}) for k in (8, 32, 64, 128, 256)}
 TASK_COUNTS = {f"T={n}": Variant(setting=Setting(n_source=n)) for n in (10, 30, 100, 250, 500)}
-VARIANTS: dict[str, Variant] = {
-    "": Variant(),
+FORMS = {
     "SVDD": Variant({"formulation": "svdd"}),
     "sum": Variant({"encoder": "sum"}),
     "set transformer": Variant({"encoder": "set-transformer"}),
+}
+GAINS: dict[str, Variant] = {}
+VARIANTS: dict[str, Variant] = {
+    "": Variant(),
+    **FORMS,
+    **GAINS,
     "cross-entropy": Variant(outer="cross-entropy"),
     "1 % labelled anomalies": Variant(setting=Setting(labelled_anomalies=0.01)),
     "10 % tasks with anomalies": Variant(setting=Setting(with_anomalies=0.1)),

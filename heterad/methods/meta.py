@@ -6,11 +6,12 @@ import hashlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 
 from heterad import ops
 from heterad.data.tasks import Episodes, TaskSet
@@ -28,9 +29,11 @@ class MetaLearner(nn.Module, ABC):
         outer: the outer loss of a task with labelled anomalies, one of ``OUTER``: 1 - smoothed AUC, or the
             cross-entropy of the labels under the probability (e + s) / (1 + s) of an anomaly, e = 1e-8, for scores
             s >= 0.
+        log_odds: whether scores are a classifier's logarithms of s, of any sign.
     """
 
     outer: str = "auc"
+    log_odds: ClassVar[bool] = False
 
     @abstractmethod
     def adapt(self, support: Tensor, mask: Tensor | None = None) -> Any:
@@ -58,7 +61,7 @@ class MetaLearner(nn.Module, ABC):
         if self.outer == "auc":
             ranking = 1 - ops.smoothed_auc(anomalies, normals, pos_mask=p_mask, neg_mask=n_mask)
         else:
-            ranking = _cross_entropy(anomalies, normals, p_mask, n_mask)
+            ranking = _cross_entropy(anomalies, normals, p_mask, n_mask, self.log_odds)
         if p_mask is None:
             return ranking
         error = _trimmed_mean(normals, n_mask, trim) / episodes.rows.shape[-1]
@@ -91,12 +94,59 @@ class Sampling:
         support_size: at most so many support rows a task; None takes all unlabelled ones.
         query_size: at most so many query rows a task; None takes all labelled ones, the paper's.
         trim: see ``MetaLearner.loss``.
+        foreign: of so many other tasks of the step, the labelled normals are anomalies of a task's query set too;
+            less than ``tasks_per_step``.
     """
 
     tasks_per_step: int = 1
     support_size: int | None = None
     query_size: int | None = None
     trim: float = 0.0
+    foreign: int = 0
+
+
+def with_foreign(episodes: Episodes, n_tasks: int) -> Episodes:
+    """Let the labelled normals of the next ``n_tasks`` tasks of a batch be anomalies of each task as well.
+
+    What is normal elsewhere is seldom normal here, so that few labelled anomalies become many of many kinds. It fits
+    where tasks differ in what is normal; validation tells.
+
+    Args:
+        episodes: of B tasks.
+        n_tasks: how many others each is given, less than B.
+
+    Returns:
+        The episodes with ``n_tasks`` Q more anomalies a task, in front of its own.
+
+    Raises:
+        ValueError: there are not so many others.
+
+    Cost:
+        A copy of the rows.
+
+    Example:
+        >>> source = TaskSet(torch.eye(6), [1, 0, -1] * 2, ["a"] * 3 + ["b"] * 3)
+        >>> drawn = source.episodes(torch.arange(2), torch.Generator().manual_seed(0))
+        >>> with_foreign(drawn, 1).rows.argmax(-1).tolist()
+        [[2, 4, 0, 1], [5, 1, 3, 4]]
+    """
+    if n_tasks >= len(episodes.tasks):
+        raise ValueError(f"foreign: expected fewer than the {len(episodes.tasks)} tasks of a step, got {n_tasks}")
+    if n_tasks == 0:
+        return episodes
+    support, query = episodes.support, episodes.query
+    normals = query[:, episodes.n_anomalies :]
+    others = torch.cat([normals.roll(-i, 0) for i in range(1, n_tasks + 1)], 1)
+    mask = episodes.anomaly_mask
+    if episodes.normal_mask is not None or mask is not None:
+        real = (
+            torch.ones_like(normals[..., 0], dtype=torch.bool) if episodes.normal_mask is None else episodes.normal_mask
+        )
+        own = torch.ones_like(query[:, : episodes.n_anomalies, 0], dtype=torch.bool) if mask is None else mask
+        mask = torch.cat([*(real.roll(-i, 0) for i in range(1, n_tasks + 1)), own], 1)
+    rows = torch.cat([support, others, query], 1)
+    n_anomalies = others.shape[1] + episodes.n_anomalies
+    return replace(episodes, rows=rows, n_anomalies=n_anomalies, anomaly_mask=mask)
 
 
 def meta_fit(
@@ -152,6 +202,7 @@ def meta_fit(
 
     def draw_loss(generator: torch.Generator) -> Tensor:
         episodes = source.sample(sampling.tasks_per_step, generator, support_size=support, query_size=query, part=share)
+        episodes = with_foreign(episodes, sampling.foreign)
         return learner.loss(episodes, trim=sampling.trim).sum() / sampling.tasks_per_step
 
     validate = None
@@ -175,9 +226,15 @@ def meta_fit(
     return loop.run()
 
 
-def _cross_entropy(anomalies: Tensor, normals: Tensor, p_mask: Tensor | None, n_mask: Tensor | None) -> Tensor:
+def _cross_entropy(
+    anomalies: Tensor, normals: Tensor, p_mask: Tensor | None, n_mask: Tensor | None, log_odds: bool
+) -> Tensor:
     """Mean over the rows of -log((e + s) / (1 + s)) for anomalies and -log((1 - e) / (1 + s)) for normals."""
-    parts = (torch.log1p(anomalies) - torch.log(anomalies + 1e-8), p_mask), (torch.log1p(normals), n_mask)
+    if log_odds:
+        wrong = softplus(-anomalies), softplus(normals)
+    else:
+        wrong = torch.log1p(anomalies) - torch.log(anomalies + 1e-8), torch.log1p(normals)
+    parts = (wrong[0], p_mask), (wrong[1], n_mask)
     kept = [(v if mask is None else torch.where(mask, v, 0)).sum(-1) for v, mask in parts]
     sizes = [v.new_full((), v.shape[-1]) if mask is None else mask.sum(-1) for v, mask in parts]
     return (kept[0] + kept[1]) / (sizes[0] + sizes[1])

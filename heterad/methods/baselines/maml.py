@@ -45,6 +45,7 @@ class MAML(MetaLearner):
     """
 
     meta_learned: ClassVar[bool] = True
+    log_odds: ClassVar[bool] = True
     GRID: ClassVar[tuple[dict[str, float], ...]] = tuple(
         {"step_size": step_size, "n_iter": n_iter} for step_size in (0.1, 1.0) for n_iter in (1, 5)
     )

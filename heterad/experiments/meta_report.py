@@ -1,0 +1,173 @@
+"""Means, standard errors and paired tests of the runs of Kumagai et al. (2023), as tables in the paper's form."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from heterad.data.protocol import CONTAMINATIONS
+from heterad.experiments.ahl_tables import standard_error
+from heterad.experiments.meta_published import NAMES
+from heterad.experiments.table import Row
+
+Place = tuple[int, int, float]
+"""Split, seed and label ratio: what is paired."""
+
+LEVEL = 0.05
+
+
+class Column(NamedTuple):
+    """A method in a variant, under a heading; ``name`` is the column's in the paper's figures."""
+
+    label: str
+    method: str
+    variant: str
+    name: str
+
+
+class Cell(NamedTuple):
+    """Mean AUC in per cent, its standard error over the splits, how many runs, and whether it is printed bold."""
+
+    mean: float
+    error: float
+    n: int
+    bold: bool
+
+
+def values(
+    rows: Iterable[Row], dataset: str, method: str, variant: str = "", ratios: Sequence[float] = CONTAMINATIONS
+) -> dict[Place, float]:
+    """AUC in per cent of one method on one data set, averaged over the anomaly ratios that are given.
+
+    Where a run was done with more than one grid, the full one counts. What needs no labels stands at each label ratio
+    of the data set's other rows.
+
+    Example:
+        >>> row = {"dataset": "iot", "method": "if", "variant": "", "split": 0, "seed": 0, "label_ratio": 0.2,
+        ...        "grid": "full", "anomaly_ratio": 0.1, "auc": 0.5}
+        >>> values([row], "iot", "if")
+        {(0, 0, 0.2): 50.0}
+    """
+    own = [row for row in rows if row.get("dataset") == dataset and "auc" in row and "variant" in row]
+    label_ratios = sorted({row["label_ratio"] for row in own if row["label_ratio"] is not None}) or [0.0]
+    found: dict[Place, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in own:
+        if row["method"] == method and row["variant"] == variant and row["anomaly_ratio"] in ratios:
+            for ratio in label_ratios if row["label_ratio"] is None else [row["label_ratio"]]:
+                found[row["split"], row["seed"], ratio][row["grid"]].append(100 * row["auc"])
+    return {place: float(np.mean(by_grid[min(by_grid)])) for place, by_grid in sorted(found.items())}
+
+
+def cells(found: Mapping[str, Mapping[Place, float]]) -> dict[str, Cell]:
+    """Mean and standard error of each column, bold for the best and for what a paired t-test cannot tell from it.
+
+    The standard error is that of the splits' means. The test pairs runs of the same split, seed and label ratio.
+
+    Source:
+        Kumagai et al. (2023), tables 1 and 2: a significance level of 5 %.
+
+    Example:
+        >>> found = cells({"a": {(0, 0, 0.1): 90.0, (1, 0, 0.1): 92.0}, "b": {(0, 0, 0.1): 80.0, (1, 0, 0.1): 82.5}})
+        >>> [(name, cell.mean, cell.bold) for name, cell in found.items()]
+        [('a', 91.0, True), ('b', 81.25, False)]
+    """
+    means = {name: float(np.mean(list(v.values()))) for name, v in found.items() if v}
+    if not means:
+        return {}
+    best = max(means, key=lambda name: means[name])
+    result = {}
+    for name, mean in means.items():
+        by_split: dict[int, list[float]] = defaultdict(list)
+        for (split, _, _), value in found[name].items():
+            by_split[split].append(value)
+        error = standard_error([float(np.mean(v)) for v in by_split.values()])
+        bold = name == best or _alike(found[best], found[name])
+        result[name] = Cell(mean, error, len(found[name]), bold)
+    return result
+
+
+def table(
+    rows: Sequence[Row], title: str, columns: Sequence[Column], paper: Mapping[str, Mapping[str, float]], note: str = ""
+) -> str:
+    """A line for each data set and a line of the paper's figures below it; empty if there are no rows.
+
+    Columns and lines without a single run are left out.
+    """
+    by_set = {}
+    for dataset in NAMES:
+        found = {c.label: values(rows, dataset, c.method, c.variant) for c in columns}
+        if any(found.values()):
+            by_set[dataset] = cells(found)
+    shown = [c for c in columns if any(c.label in line for line in by_set.values())]
+    if not by_set:
+        return ""
+    lines = [["Data", *(c.label for c in shown)]]
+    for dataset, line in by_set.items():
+        lines.append([NAMES[dataset], *(_text(line.get(c.label)) for c in shown)])
+        if dataset in paper:
+            published = [paper[dataset].get(c.name) for c in shown]
+            lines.append(["*paper*", *("" if v is None else f"{v:.2f}" for v in published)])
+    return "\n".join(filter(None, [f"**{title}**", "", markdown(lines), "", counted(by_set), note]))
+
+
+def counted(by_set: Mapping[str, Mapping[str, Cell]]) -> str:
+    """How many runs the means are of."""
+    parts = []
+    for dataset, line in by_set.items():
+        numbers = sorted({cell.n for cell in line.values()})
+        parts.append(f"{NAMES[dataset]} {' to '.join(str(n) for n in sorted({numbers[0], numbers[-1]}))}")
+    return f"Runs (splits × label ratios × seeds) of each mean: {', '.join(parts)}; ± standard error over splits."
+
+
+def markdown(lines: Sequence[Sequence[str]]) -> str:
+    """A table of texts, the first line its head, that reads well as it stands.
+
+    Example:
+        >>> print(markdown([["a", "b"], ["long", "1"]]))
+        | a    | b |
+        |:-----|--:|
+        | long | 1 |
+    """
+    width = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+
+    def row(line: Sequence[str]) -> str:
+        texts = [
+            text.ljust(w) if i == 0 else text.rjust(w) for i, (text, w) in enumerate(zip(line, width, strict=True))
+        ]
+        return "| " + " | ".join(texts) + " |"
+
+    rule = "|:" + "-" * (width[0] + 1) + "|" + "|".join("-" * (w + 1) + ":" for w in width[1:]) + "|"
+    return "\n".join([row(lines[0]), rule, *(row(line) for line in lines[1:])])
+
+
+def printer(
+    title: str, columns: Sequence[Column], paper: Mapping[str, Mapping[str, float]], note: str = ""
+) -> Callable[[Sequence[Row]], str]:
+    """``table`` of the rows to come, for a table whose first column alone is not worth printing."""
+
+    def report(rows: Sequence[Row]) -> str:
+        others = {(c.method, c.variant) for c in columns[1:]}
+        if not any((row.get("method"), row.get("variant")) in others and "auc" in row for row in rows):
+            return ""
+        return table(rows, title, columns, paper, note)
+
+    return report
+
+
+def _text(cell: Cell | None) -> str:
+    if cell is None:
+        return ""
+    mean = f"**{cell.mean:.2f}**" if cell.bold else f"{cell.mean:.2f}"
+    return f"{mean} ± {cell.error:.2f}" if cell.error else mean
+
+
+def _alike(best: Mapping[Place, float], other: Mapping[Place, float]) -> bool:
+    from scipy.stats import ttest_1samp
+
+    gaps = np.array([best[place] - other[place] for place in best.keys() & other.keys()])
+    if len(gaps) < 2:
+        return False
+    return bool(np.ptp(gaps) == 0 and gaps[0] == 0) or float(ttest_1samp(gaps, 0).pvalue) >= LEVEL

@@ -1,0 +1,90 @@
+"""Every table in its smoke size, from the command line to the printed table and the pictures."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from heterad.cli import run
+from heterad.experiments.meta_tables import META_TABLES
+from heterad.experiments.runs import read_rows
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    """A folder with a file for each of the paper's tables and figures, and what was printed of each."""
+    folder = tmp_path_factory.mktemp("reproduce")
+    return folder, {table.name: folder / f"{table.name}.jsonl" for table in META_TABLES}
+
+
+@pytest.mark.parametrize("name", [table.name for table in META_TABLES])
+def test_smoke(name: str, filled, capsys) -> None:
+    _, files = filled
+    assert run(["reproduce", name, "--smoke", "--out", str(files[name])]) == 0
+    printed = capsys.readouterr().out
+    assert f"Wrote {files[name]}" in printed
+    assert "| " in printed
+    rows = read_rows(files[name])
+    assert len({json.dumps(row) for row in rows}) == len(rows) > 0
+    if name == "table3":
+        assert {"method", "train_seconds", "test_seconds"} <= rows[0].keys()
+    else:
+        cell = {"dataset", "method", "variant", "split", "label_ratio", "anomaly_ratio", "auc", "seconds"}
+        assert all(cell <= row.keys() for row in rows)
+        assert {row["anomaly_ratio"] for row in rows} == {0, 0.05, 0.1, 0.5}
+        assert all(0 <= row["auc"] <= 1 for row in rows)
+
+
+def test_finished_runs_are_not_done_again(filled, monkeypatch) -> None:
+    _, files = filled
+    before = files["forms"].read_text()
+    monkeypatch.setattr("heterad.experiments.meta_cells.draw_split", None)
+    assert run(["reproduce", "forms", "--smoke", "--out", str(files["forms"])]) == 0
+    assert files["forms"].read_text() == before
+
+
+def test_report_prints_draws_and_writes_into_a_page(filled, tmp_path, capsys) -> None:
+    _, files = filled
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- table2 -->\nold\n<!-- /table2 -->\nafter\n")
+    arguments = [*map(str, files.values()), "--out", str(tmp_path / "pictures"), "--into", str(page)]
+    assert run(["report", *arguments]) == 0
+    printed = capsys.readouterr().out
+    assert all(title in printed for title in ("Table 1.", "Table 2.", "Table 3.", "Table 4.", "Table 5.", "Figure 6."))
+    assert {file.name for file in (tmp_path / "pictures").iterdir()} == {f"figure{n}.png" for n in (2, 6, 7, 8)}
+    text = page.read_text()
+    assert text.startswith("before\n<!-- table2 -->\n\n**Table 2.")
+    assert text.endswith("<!-- /table2 -->\nafter\n")
+    assert "old" not in text
+
+
+def test_two_processes(tmp_path) -> None:
+    out = tmp_path / "forms.jsonl"
+    assert run(["reproduce", "figure6", "--smoke", "--jobs", "2", "--out", str(out)]) == 0
+    assert len(read_rows(out)) == 5 * 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["table9"], "TABLE: expected one of table1, .*; got 'table9'"),
+        (["table1", "--methods", "svm"], "methods: expected some of ours, .*; got svm"),
+        (["table1", "--datasets", "mnist"], "datasets: expected some of omniglot, .*; got mnist"),
+        (["table1", "--splits", "0"], "splits: expected at least 1, got 0"),
+        (["table1", "--jobs", "0"], "jobs: expected at least 1, got 0"),
+    ],
+)
+def test_bad_arguments(arguments: list[str], message: str, tmp_path, capsys) -> None:
+    assert run(["reproduce", *arguments, "--out", str(tmp_path / "out.jsonl")]) == 2
+    assert re.search(message, capsys.readouterr().err)
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_bad_files(tmp_path, capsys) -> None:
+    assert run(["report", str(tmp_path / "none.jsonl")]) == 2
+    assert "none.jsonl: No such file" in capsys.readouterr().err
+    (tmp_path / "other.jsonl").write_text('{"a": 1}\n')
+    assert run(["report", str(tmp_path / "other.jsonl")]) == 2
+    assert "other.jsonl: expected rows of one of table1" in capsys.readouterr().err
