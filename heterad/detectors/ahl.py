@@ -39,6 +39,10 @@ class AHLDetector(ScoredDetector):
         n_clusters: clusters that the normals are divided into.
         window: epochs that the importance model looks back; None weighs all base models alike.
         temperature: of the weights' softmax.
+        clusters: "kmeans", or "random" subsets of the normals for comparison.
+        learn_on: "query", or "support" to learn in a closed world for comparison.
+        backbone: for images: "small", a convolutional network that learns from the normals of ``fit``, or the name of a
+            published one as ``load_backbone`` takes it, e.g. "torchvision/resnet18"; None takes rows as they are.
         scale: "standard" standardises each feature (or a map's channel) with the mean and standard deviation of the
             normals; None leaves features as they are.
         contamination: share of anomalies presumed in the normals of ``fit``; sets the default threshold.
@@ -77,6 +81,9 @@ class AHLDetector(ScoredDetector):
         n_clusters: int = 3,
         window: int | None = 5,
         temperature: float = 1.0,
+        clusters: str = "kmeans",
+        learn_on: str = "query",
+        backbone: str | None = None,
         scale: str | None = "standard",
         contamination: float = 0.1,
         device: str | torch.device | None = None,
@@ -93,6 +100,9 @@ class AHLDetector(ScoredDetector):
         self.n_clusters = n_clusters
         self.window = window
         self.temperature = temperature
+        self.clusters = clusters
+        self.learn_on = learn_on
+        self.backbone = backbone
         self.scale = scale
         self.contamination = contamination
         self.device = device
@@ -103,6 +113,9 @@ class AHLDetector(ScoredDetector):
         base: Any = self.base
         if isinstance(base, dict) and "factory" in base:
             raise ValueError(f"base: this file needs the factory {base['factory']!r}; pass it as load(path, base=...)")
+        for name, known in (("clusters", ("kmeans", "random")), ("learn_on", ("query", "support"))):
+            if (value := getattr(self, name)) not in known:
+                raise ValueError(f"{name}: expected one of {', '.join(known)}, got {value!r}")
         if not callable(base) and base not in BASES:
             raise ValueError(f"base: expected one of {', '.join(BASES)} or a factory, got {base!r}")
 
@@ -135,5 +148,7 @@ class AHLDetector(ScoredDetector):
             self.n_clusters,
             self.window,
             self.temperature,
+            self.clusters,
+            self.learn_on,
         )
         return AHL(model, x, y, generator, rng, recipe).fit(callback=callback)

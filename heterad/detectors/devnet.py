@@ -29,6 +29,8 @@ class DevNetDetector(ScoredDetector):
         batch_size: rows of a step, half of them anomalies.
         lr: learning rate of RMSprop.
         pseudo: whether a third of each batch are pseudo anomalies.
+        backbone: for images: "small", a convolutional network that learns from the normals of ``fit``, or the name of a
+            published one as ``load_backbone`` takes it, e.g. "torchvision/resnet18"; None takes rows as they are.
         scale: "standard" standardises each feature (or a map's channel) with the mean and standard deviation of the
             normals; None leaves features as they are.
         contamination: share of anomalies presumed in the normals of ``fit``; sets the default threshold.
@@ -63,6 +65,7 @@ class DevNetDetector(ScoredDetector):
         batch_size: int = 512,
         lr: float = 1e-3,
         pseudo: bool = False,
+        backbone: str | None = None,
         scale: str | None = "standard",
         contamination: float = 0.1,
         device: str | torch.device | None = None,
@@ -76,6 +79,7 @@ class DevNetDetector(ScoredDetector):
         self.batch_size = batch_size
         self.lr = lr
         self.pseudo = pseudo
+        self.backbone = backbone
         self.scale = scale
         self.contamination = contamination
         self.device = device

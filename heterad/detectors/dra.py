@@ -27,6 +27,8 @@ class DRADetector(ScoredDetector):
         batches: steps of an epoch.
         batch_size: rows of a step, a third of them normals, seen anomalies and pseudo anomalies each.
         lr: learning rate of Adam.
+        backbone: for images: "small", a convolutional network that learns from the normals of ``fit``, or the name of a
+            published one as ``load_backbone`` takes it, e.g. "torchvision/resnet18"; None takes rows as they are.
         scale: "standard" standardises each feature (or a map's channel) with the mean and standard deviation of the
             normals; None leaves features as they are.
         contamination: share of anomalies presumed in the normals of ``fit``; sets the default threshold.
@@ -61,6 +63,7 @@ class DRADetector(ScoredDetector):
         batches: int = 20,
         batch_size: int = 48,
         lr: float = 1e-3,
+        backbone: str | None = None,
         scale: str | None = "standard",
         contamination: float = 0.1,
         device: str | torch.device | None = None,
@@ -74,6 +77,7 @@ class DRADetector(ScoredDetector):
         self.batches = batches
         self.batch_size = batch_size
         self.lr = lr
+        self.backbone = backbone
         self.scale = scale
         self.contamination = contamination
         self.device = device

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import warnings
 from collections.abc import Callable
@@ -14,9 +15,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from heterad.detectors import model_file
+from heterad.detectors.image_features import SMALL, check_images, learn_backbone, maps_of, new_backbone
 from heterad.detectors.inputs import Scaling, check_labels, fit_scaling
 from heterad.detectors.parameters import check_device, check_parameters, seeds
 from heterad.detectors.thresholds import ThresholdMixin
+from heterad.methods.supervised import Recipe, fit_scorer
 from heterad.nn.scorer import Scorer
 from heterad.train import Loop
 
@@ -29,10 +32,12 @@ CHUNK = 2**22  # numbers scored at a time, so that memory does not grow with X
 class ScoredDetector(ThresholdMixin, BaseEstimator):
     """A detector around one ``Scorer``. A subclass stores options and defines ``_new_model`` and ``_train``.
 
-    Rows are vectors ``[n, d]`` or maps ``[n, C, H, W]``, an image being a map of its colours. Everything is scored in
-    float64, so a row's score does not depend on the rows scored with it.
+    Rows are vectors ``[n, d]`` or maps ``[n, C, H, W]``, an image being a map of its colours unless a backbone makes
+    feature maps of it. Everything after it is scored in float64, so a row's score does not depend on the rows scored
+    with it.
     """
 
+    backbone: str | None
     scale: str | None
     contamination: float
     device: str | torch.device | None
@@ -42,7 +47,8 @@ class ScoredDetector(ThresholdMixin, BaseEstimator):
         """Learn from normals and seen anomalies.
 
         Args:
-            X: vectors ``[n, d]`` or maps ``[n, C, H, W]``, finite.
+            X: vectors ``[n, d]`` or maps ``[n, C, H, W]``, finite; with a backbone, images of 1 or 3 colours, uint8
+                or in [0, 1].
             y: 1 seen anomaly, 0 normal, -1 unlabelled and taken as normal ``[n]``; None: nothing is labelled.
                 Without anomalies the detector learns from pseudo anomalies alone and warns.
             callback: called with the training loop after each epoch, e.g. to draw a progress bar.
@@ -63,6 +69,9 @@ class ScoredDetector(ThresholdMixin, BaseEstimator):
             warnings.warn("y: no seen anomaly (1); learning from pseudo anomalies alone", stacklevel=2)
         device = check_device(self.device)
         init_seed, data_seed, split_seed = seeds(self.random_state)
+        self.input_shape_ = X.shape[1:]
+        self.backbone_ = None if self.backbone is None else learn_backbone(self.backbone, X[y == 0], init_seed, device)
+        X = maps_of(self.backbone_, X)
         self.shape_ = X.shape[1:]
         self.scaling_ = _fit_scaling(X[y == 0], self.scale)
         x = torch.as_tensor(self.scaling_.apply(X), dtype=torch.float32, device=device)
@@ -70,8 +79,51 @@ class ScoredDetector(ThresholdMixin, BaseEstimator):
         generator = torch.Generator(device).manual_seed(data_seed)
         loop = self._train(model, x, y, generator, np.random.default_rng(split_seed), callback)
         self.history_, self.n_iter_ = loop.history, loop.step
+        return self._finish(model, X[y == 0])
+
+    def fine_tune(
+        self,
+        X,
+        *,
+        epochs: int = 10,
+        lr: float = 2e-4,
+        callback: Callable[[Loop], None] | None = None,
+    ) -> Self:
+        """Go on learning in another domain, from its normals and pseudo anomalies of them alone.
+
+        Scaling, references, scores of the normals and the threshold become those of the new domain; the backbone and
+        this detector itself stay as they are.
+
+        Args:
+            X: normals of the new domain, two or more rows as in ``fit``.
+            epochs: epochs of 20 steps of Adam on 48 rows.
+            lr: their learning rate.
+            callback: called with the training loop after each epoch.
+
+        Returns:
+            A new detector.
+
+        Raises:
+            ValueError: as ``decision_function``; there are fewer than two rows, or training diverged.
+
+        Source:
+            Zhu et al. (CVPR 2024), section 4.4.
+        """
+        X = self._rows(X)
+        if len(X) < 2:
+            raise ValueError(f"X: expected at least two normals, got {len(X)}")
+        tuned = copy.deepcopy(self)
+        tuned.scaling_ = _fit_scaling(X, self.scale)
+        model = tuned.model_.float().requires_grad_(True)
+        x = torch.as_tensor(tuned.scaling_.apply(X), dtype=torch.float32, device=next(model.parameters()).device)
+        generator = torch.Generator(x.device).manual_seed(seeds(self.random_state)[1])
+        loop = fit_scorer(model, x, np.zeros(len(x), int), generator, Recipe(epochs, lr=lr), callback=callback)
+        tuned.history_, tuned.n_iter_ = loop.history, loop.step
+        return tuned._finish(model, X)
+
+    def _finish(self, model: Scorer, normals: np.ndarray) -> Self:
         self.model_ = model.double().requires_grad_(False).eval()
-        self.support_scores_ = self._in_training_mode(X[y == 0])
+        self.support_scores_ = self._in_training_mode(normals)
         return self.set_threshold(contamination=self.contamination)
 
     def decision_function(self, X) -> np.ndarray:
@@ -89,7 +141,7 @@ class ScoredDetector(ThresholdMixin, BaseEstimator):
         Cost:
             One forward pass; memory of a chunk of 4 million numbers.
         """
-        return self._total(self._check(X))
+        return self._total(self._rows(X))
 
     def explain(self, X) -> dict[str, np.ndarray]:
         """Say which head calls a row anomalous and, of maps, where.
@@ -109,7 +161,7 @@ class ScoredDetector(ThresholdMixin, BaseEstimator):
             heat = self.model_.heat_map(x) if x.ndim == 4 else None
             return self.model_(x) | ({} if heat is None else {"heat_map": heat})
 
-        return self._each_chunk(self._check(X), everything)
+        return self._each_chunk(self._rows(X), everything)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted detector to one safetensors file, without pickle; see ``load``.
@@ -122,10 +174,13 @@ class ScoredDetector(ThresholdMixin, BaseEstimator):
         """
         check_is_fitted(self, "model_")
         tensors = {f"model.{name}": t.float() for name, t in self.model_.state_dict().items()}
+        if self.backbone_ is not None and self.backbone == SMALL:  # a published one is found by its name
+            tensors |= {f"backbone.{name}": t for name, t in self.backbone_.state_dict().items()}
         arrays = {f"scaling.{name}": value for name, value in self.scaling_._asdict().items()}
         arrays["support_scores"] = self.support_scores_
         tensors |= {name: torch.as_tensor(np.asarray(a)) for name, a in arrays.items()}
-        extra = {"shape": list(self.shape_), "history": self.history_, "n_iter": self.n_iter_}
+        shapes = {"shape": list(self.shape_), "input_shape": list(self.input_shape_)}
+        extra = {**shapes, "history": self.history_, "n_iter": self.n_iter_}
         model_file.write(self, path, tensors, extra)
 
     @classmethod
@@ -150,10 +205,18 @@ class ScoredDetector(ThresholdMixin, BaseEstimator):
     def _restore(self, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
         self._check_options()
         self.shape_ = tuple(record["shape"])
+        self.input_shape_ = tuple(record.get("input_shape", self.shape_))
         self.history_, self.n_iter_ = record["history"], record["n_iter"]
+        device = check_device(self.device)
+        self.backbone_ = None
+        if self.backbone is not None:
+            backbone = new_backbone(self.backbone, self.input_shape_[0]).requires_grad_(False).eval()
+            if self.backbone == SMALL:
+                backbone.load_state_dict(_named("backbone.", tensors))
+            self.backbone_ = backbone.to(device)
         model = self._new_model(0)
-        model.load_state_dict({k.removeprefix("model."): t for k, t in tensors.items() if k.startswith("model.")})
-        self.model_ = model.to(check_device(self.device)).double().requires_grad_(False).eval()
+        model.load_state_dict(_named("model.", tensors))
+        self.model_ = model.to(device).double().requires_grad_(False).eval()
         parts: dict[str, Any] = {name: tensors[f"scaling.{name}"].numpy() for name in Scaling._fields}
         self.scaling_ = Scaling(**parts)
         self.support_scores_ = tensors["support_scores"].numpy()
@@ -177,14 +240,21 @@ class ScoredDetector(ThresholdMixin, BaseEstimator):
         """Train ``model`` in place."""
         raise NotImplementedError
 
+    def _rows(self, X) -> np.ndarray:
+        """Checked rows as the model takes them."""
+        checked = self._check(X)
+        return maps_of(self.backbone_, checked)
+
     def _check(self, X, *, fitting: bool = False) -> np.ndarray:
         if not fitting:
             check_is_fitted(self, "model_")
-        kinds = [np.float64, np.float32]
+        kinds = [np.float64, np.float32, *([] if self.backbone is None else [np.uint8])]
         X = validate_data(self, X, reset=fitting, dtype=kinds, allow_nd=True, ensure_min_samples=2 if fitting else 1)
-        if X.ndim not in (2, 4) or (not fitting and X.shape[1:] != self.shape_):
-            wanted = "[n, d] or [n, C, H, W]" if fitting else f"[n, {', '.join(map(str, self.shape_))}]"
+        if X.ndim not in (2, 4) or (not fitting and X.shape[1:] != self.input_shape_):
+            wanted = "[n, d] or [n, C, H, W]" if fitting else f"[n, {', '.join(map(str, self.input_shape_))}]"
             raise ValueError(f"X: expected shape {wanted}, got {X.shape}")
+        if self.backbone is not None:
+            check_images(X)
         return X
 
     def _total(self, X: np.ndarray) -> np.ndarray:
@@ -210,6 +280,10 @@ class ScoredDetector(ThresholdMixin, BaseEstimator):
                 x = torch.as_tensor(self.scaling_.apply(X[i : i + size]), dtype=torch.float64, device=device)
                 parts.append({name: t.cpu().numpy() for name, t in function(x).items()})
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _named(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
 
 def _fit_scaling(x: np.ndarray, how: str | None) -> Scaling:

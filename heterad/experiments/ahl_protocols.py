@@ -1,155 +1,153 @@
-"""AHL's protocols: general and hard settings, cross-domain, ablation; every method on the same splits."""
+"""AHL's protocols as tables: general and hard settings, cross-domain, ablation; every method on the same splits."""
 
 from __future__ import annotations
 
-import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.base import clone
 
-from heterad.detectors.ahl import AHLDetector
-from heterad.detectors.devnet import DevNetDetector
-from heterad.detectors.dra import DRADetector
-from heterad.detectors.scored import ScoredDetector
-from heterad.experiments.ahl_sets import BUILT_IN, ONE_CLASS, SETS, Split, split_task, tasks
-from heterad.experiments.baselines import isolation_forest
-from heterad.experiments.runs import complete
+from heterad.experiments import ahl_devnet
+from heterad.experiments.ahl_methods import Method, ablations, bases, fitted, methods, nearest_normal
+from heterad.experiments.ahl_sets import BUILT_IN, ONE_CLASS, SETS, Split, Task, split_task, tasks, to_maps
+from heterad.experiments.ahl_tables import protocol_report
+from heterad.experiments.table import Options, Table, choose
 
-Method = Callable[[Split, int], np.ndarray]
-"""Scores of the test rows of a split, given a seed."""
-
-SCALE = {"mvtec_resnet18": "global", "omniglot": "global", "mnist_r": "global", "digits": "global"}
+SHOTS = (10, 1)
+CROSS = "mvtec_resnet18"
+TEXTURES = {"3": "carpet", "4": "grid", "6": "leather", "10": "tile", "13": "wood"}
+TUNED_EPOCHS = 10
 
 
-def by_detector(detector: ScoredDetector) -> Method:
-    """A method that fits a copy of ``detector`` to the training rows."""
-
-    def scores(split: Split, seed: int) -> np.ndarray:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            return clone(detector).set_params(random_state=seed).fit(split.x, split.y).decision_function(split.test_x)
-
-    return scores
-
-
-def by_ensemble(detector: ScoredDetector, n: int = 7) -> Method:
-    """The mean score of ``n`` detectors of different seeds: what AHL's T base models would be without its learning."""
-
-    def scores(split: Split, seed: int) -> np.ndarray:
-        return np.mean([by_detector(detector)(split, 1000 * seed + i) for i in range(n)], axis=0)
-
-    return scores
-
-
-def nearest_normal(split: Split, seed: int) -> np.ndarray:
-    """The distance of each test row to the nearest training normal: no label of an anomaly is used."""
-    from sklearn.neighbors import NearestNeighbors
-
-    found = NearestNeighbors(n_neighbors=1).fit(split.x[split.y == 0]).kneighbors(split.test_x)
-    return found[0][:, 0]
-
-
-def logistic_regression(split: Split, seed: int) -> np.ndarray:
-    """The logit of a regularised linear classifier of standardised features, classes weighing alike."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    model = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=2000))
-    return model.fit(split.x, split.y).decision_function(split.test_x)
-
-
-def forest(split: Split, seed: int) -> np.ndarray:
-    """An isolation forest grown on the normals."""
-    return isolation_forest(split.x[split.y == 0], split.test_x, n_trees=100, seed=seed)
-
-
-def methods(scale: str | None) -> dict[str, Method]:
-    """What the general and the hard setting compare, by name, with features scaled as ``scale`` says."""
-    return {
-        "nearest normal": nearest_normal,
-        "isolation forest": forest,
-        "logistic regression": logistic_regression,
-        "DevNet": by_detector(DevNetDetector(scale=scale)),
-        "AHL(DevNet)": by_detector(AHLDetector("devnet", scale=scale)),
-        "DRA": by_detector(DRADetector(scale=scale)),
-        "AHL(DRA)": by_detector(AHLDetector("dra", scale=scale)),
-    }
-
-
-def ablations(scale: str | None) -> dict[str, Method]:
-    """AHL(DRA) in full and with one part taken away, and ensembles of the bases without AHL's learning."""
-    return {
-        "DRA": by_detector(DRADetector(scale=scale)),
-        "DRA ensemble": by_ensemble(DRADetector(scale=scale)),
-        "AHL(DRA)": by_detector(AHLDetector("dra", scale=scale)),
-        "without clusters": by_detector(AHLDetector("dra", scale=scale, n_clusters=1)),
-        "without importance": by_detector(AHLDetector("dra", scale=scale, window=None)),
-        "second order": by_detector(AHLDetector("dra", scale=scale, second_order=True)),
-    }
-
-
-def run(
-    data: str | os.PathLike[str] | None,
-    out: str | os.PathLike[str],
-    *,
-    hard: bool,
-    shots: Sequence[int] = (10, 1),
-    seeds: Sequence[int] = range(10),
-    sets: Sequence[str] | None = None,
-    compare: Callable[[str | None], Mapping[str, Method]] = methods,
-    only: Sequence[str] | None = None,
-    report: Callable[[int, int], None] | None = None,
+def cells(
+    options: Options, *, table: str, sets: Sequence[str], names: Sequence[str], shots: Sequence[int] = SHOTS
 ) -> list[dict[str, Any]]:
-    """Compare methods on the same splits of every task of every data set.
+    """The runs of a table: every split, data set, number of seen anomalies, and method; the split's are neighbours.
 
-    Args:
-        data: folder of the data sets; not needed for "digits".
-        out: file of JSON lines that holds the finished runs; a run that it holds is not done again.
-        hard: anomalies of one class are seen and only others tested; else all classes are seen and tested.
-        shots: numbers M of seen anomalies.
-        seeds: of normal classes, splits and methods.
-        sets: names of data sets; None takes all that have what the setting needs.
-        compare: ``methods``, ``ablations``, or any other choice by a set's scale.
-        only: names of methods; None takes all.
-        report: told how many runs are done, and of how many.
+    Example:
+        >>> len(cells(Options(splits=2), table="t", sets=["isolet"], names=["DRA", "AHL(DRA)"]))
+        8
+    """
+    chosen = choose("methods", options.methods, names)
+    return [
+        {"table": table, "set": data, "shots": m, "split": split, "seed": seed, "method": name, "smoke": options.smoke}
+        for split in range(1 if options.smoke else options.splits)
+        for seed in options.seeds
+        for data in (["digits"] if options.smoke else choose("datasets", options.datasets, sets))
+        for m in (shots[:1] if options.smoke else shots)
+        for name in chosen
+    ]
 
-    Returns:
-        A row per run: ``set``, ``task``, ``shots``, ``seed``, ``method``, ``hard`` and ``auroc``.
 
-    Raises:
-        OSError, ValueError: a file cannot be read, a set or method is unknown.
+def run_cell(
+    key: Mapping[str, Any], data: Path | None, *, hard: bool, compare: Callable[..., Mapping[str, Method]]
+) -> list[dict[str, Any]]:
+    """One method on every task of a split: a row of ``task`` and ``auroc`` for each."""
+    from sklearn.metrics import roc_auc_score
 
-    Cost:
-        Seconds to a minute a run on one core.
+    method = compare(key["set"], smoke=key["smoke"])[key["method"]]
+    rows = []
+    for task, split in _splits(data, key["set"], key["split"], key["shots"], hard):
+        scores = method(split, 1000 * key["seed"] + key["split"])
+        rows.append({"task": task, "auroc": float(roc_auc_score(split.test_y, scores))})
+    return rows
 
-    Source:
-        Zhu et al. (CVPR 2024), section 4.
+
+@lru_cache(maxsize=1)
+def _splits(data: Path | None, name: str, number: int, shots: int, hard: bool) -> list[tuple[str, Split]]:
+    """Every task's rows of one split; images as feature maps of a backbone that learned from its normals alone."""
+    drawn = []
+    for task in _tasks(data, name, number):
+        split = split_task(task, shots, np.random.default_rng([number, 2]), hard=hard)
+        drawn.append((task.name, to_maps(split, number) if split.x.ndim == 4 else split))
+    return drawn
+
+
+@lru_cache(maxsize=1)
+def _tasks(data: Path | None, name: str, number: int) -> list[Task]:
+    return tasks(data, name, number)
+
+
+def run_cross(key: Mapping[str, Any], data: Path | None) -> list[dict[str, Any]]:
+    """One method learned on each texture with its anomalies, then tuned on each other one's normals and tested there.
+
+    "nearest normal" knows the target's normals alone.
     """
     from sklearn.metrics import roc_auc_score
 
-    chosen = [s for s in [*BUILT_IN, *SETS] if not (hard and s in ONE_CLASS)] if sets is None else list(sets)
-    table = {name: compare(SCALE.get(name, "standard")) for name in chosen}
-    names = list(next(iter(table.values()))) if only is None else list(only)
-    if unknown := [name for name in names if any(name not in found for found in table.values())]:
-        raise ValueError(f"only: expected names of methods, got {unknown}")
-    drawn = {(s, seed): {t.name: t for t in tasks(data, s, seed)} for s in chosen for seed in seeds}
+    if key["smoke"]:
+        drawn = [(str(i), _splits(data, key["set"], i, key["shots"], False)[0][1]) for i in (0, 1)]
+    else:
+        drawn = [(t, s) for t, s in _splits(data, key["set"], key["split"], key["shots"], False) if t in TEXTURES]
+    seed = 1000 * key["seed"] + key["split"]
+    rows = []
+    for source, learned in drawn:
+        others = [(name, split) for name, split in drawn if name != source]
+        if key["method"] != "nearest normal":
+            detector = fitted(bases(key["set"], smoke=key["smoke"])[key["method"]], learned, seed)
+        for target, split in others:
+            if key["method"] == "nearest normal":
+                scores = nearest_normal(split, seed)
+            else:
+                tuned = detector.fine_tune(split.x[split.y == 0], epochs=TUNED_EPOCHS)
+                scores = tuned.decision_function(split.test_x)
+            names = f"{TEXTURES.get(source, source)} to {TEXTURES.get(target, target)}"
+            rows.append({"task": names, "auroc": float(roc_auc_score(split.test_y, scores))})
+    return rows
 
-    def one(key: Mapping[str, Any]) -> dict[str, float]:
-        task = drawn[key["set"], key["seed"]][key["task"]]
-        split = split_task(task, key["shots"], np.random.default_rng([key["seed"], 2]), hard=hard)
-        scores = table[key["set"]][key["method"]](split, key["seed"])
-        return {"auroc": float(roc_auc_score(split.test_y, scores))}
 
-    keys = [
-        {"set": s, "task": t, "shots": m, "seed": seed, "method": method, "hard": hard}
-        for seed in seeds
-        for s in chosen
-        for m in shots
-        for t in drawn[s, seed]
-        for method in names
-    ]
-    return complete(out, keys, one, report=report)
+def devnet_cells(options: Options) -> list[dict[str, Any]]:
+    """The runs of DevNet's own protocol: ten of each set, unless told otherwise."""
+    sets = choose("datasets", options.datasets, list(ahl_devnet.SETS))
+    if options.smoke:
+        raise ValueError("smoke: expected a table with a small form, got ahl-devnet, whose protocol needs its own data")
+    return [{"table": "ahl-devnet", "set": s, "seed": i} for s in sets for i in range(options.splits)]
+
+
+_ABLATED = ("isolet", "mnist_r", "omniglot")
+_BASES = tuple(bases("digits"))
+
+AHL_TABLES: tuple[Table, ...] = (
+    Table(
+        "ahl-general",
+        "AHL, general setting: anomalies of all classes are seen",
+        partial(cells, table="ahl-general", sets=(*SETS, *BUILT_IN), names=tuple(methods("digits"))),
+        partial(run_cell, hard=False, compare=methods),
+        partial(protocol_report, table="ahl-general"),
+    ),
+    Table(
+        "ahl-hard",
+        "AHL, hard setting: anomalies of one class are seen, all others are tested",
+        partial(
+            cells,
+            table="ahl-hard",
+            sets=[s for s in (*SETS, *BUILT_IN) if s not in ONE_CLASS],
+            names=tuple(methods("digits")),
+        ),
+        partial(run_cell, hard=True, compare=methods),
+        partial(protocol_report, table="ahl-hard"),
+    ),
+    Table(
+        "ahl-cross",
+        "AHL, cross-domain: learned on one texture of MVTec AD, tuned on the normals of another",
+        partial(cells, table="ahl-cross", sets=(CROSS,), names=("nearest normal", *_BASES), shots=SHOTS[:1]),
+        run_cross,
+        partial(protocol_report, table="ahl-cross"),
+    ),
+    Table(
+        "ahl-ablation",
+        "AHL(DRA) with one part taken away or exchanged, hard setting",
+        partial(cells, table="ahl-ablation", sets=_ABLATED, names=tuple(ablations("digits")), shots=SHOTS[:1]),
+        partial(run_cell, hard=True, compare=ablations),
+        partial(protocol_report, table="ahl-ablation", than="AHL(DRA)"),
+    ),
+    Table(
+        "ahl-devnet",
+        "DevNet's own protocol on two of its data sets",
+        devnet_cells,
+        ahl_devnet.run_cell,
+        ahl_devnet.report,
+    ),
+)

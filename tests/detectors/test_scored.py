@@ -9,13 +9,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from torch import nn
 
+from heterad.detectors import image_features
 from heterad.detectors.ahl import AHLDetector
 from heterad.detectors.devnet import DevNetDetector
 from heterad.detectors.dra import DRADetector
+from heterad.methods.pretext import fit_backbone
 
 SHORT = {"epochs": 2, "batches": 3, "batch_size": 12}
 DETECTORS = [
@@ -167,3 +170,52 @@ def test_maps_of_another_size_are_refused() -> None:
     detector = DRADetector(**SHORT).fit(X, y)
     with pytest.raises(ValueError, match=r"X: expected shape \[n, 2, 5, 4\], got \(15, 2, 4, 4\)"):
         detector.decision_function(X[:, :, :4])
+
+
+def images(n: int = 14) -> tuple[np.ndarray, np.ndarray]:
+    X = np.random.default_rng(0).integers(0, 60, (n, 1, 32, 32), dtype=np.uint8)
+    y = (np.arange(n) % 5 == 0).astype(int)
+    X[y == 1, :, 8:16, 8:16] = 255
+    return X, y
+
+
+@pytest.mark.parametrize(
+    "detector", [DRADetector(hidden=8, backbone="small", **SHORT), DevNetDetector(backbone="small", **SHORT)]
+)
+def test_a_backbone_takes_images(detector, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(image_features, "fit_backbone", lambda *a: fit_backbone(*a, steps=2))
+    X, y = images()
+    scores = detector.fit(X, y).decision_function(X)
+    np.testing.assert_allclose(scores, detector.decision_function((X / 255).astype(np.float32)), rtol=1e-5, atol=1e-6)
+    assert detector.explain(X[:2])["heat_map"].shape == (2, 4, 4)
+    detector.save(tmp_path / "m.safetensors")
+    assert (type(detector).load(tmp_path / "m.safetensors").decision_function(X) == scores).all()
+    with pytest.raises(ValueError, match=r"X: expected images as uint8 or in \[0, 1\], got values from 0 to 255"):
+        detector.fit(X.astype(float), y)
+    with pytest.raises(ValueError, match=r"X: expected images \[n, C, H, W\] of 1 or 3 colours"):
+        detector.fit(X.reshape(len(X), 2, 16, 32), y)
+    with pytest.raises(ValueError, match="name: expected 'torchvision/<model>' or 'timm/<model>', got 'large'"):
+        detector.set_params(backbone="large").fit(X, y)
+
+
+@pytest.mark.parametrize("detector", DETECTORS, ids=lambda d: type(d).__name__)
+def test_tuning_on_another_domain(detector) -> None:
+    X, y = vectors()
+    fitted = clone(detector).fit(X, y)
+    before = fitted.decision_function(X)
+    other = 3 * X[y == 0] + 10
+    tuned = fitted.fine_tune(other, epochs=2)
+    assert (fitted.decision_function(X) == before).all()
+    assert len(tuned.support_scores_) == len(other)
+    assert tuned.n_iter_ == 40
+    fresh = 3 * vectors(n=400, n_anomalies=0, seed=1)[0] + 10
+    assert tuned.predict(fresh).mean() == pytest.approx(detector.contamination, abs=0.09)
+    assert (tuned.decision_function(other) == fitted.fine_tune(other, epochs=2).decision_function(other)).all()
+    with pytest.raises(ValueError, match="X: expected at least two normals, got 1"):
+        fitted.fine_tune(other[:1])
+
+
+@pytest.mark.parametrize("option", [{"clusters": "gmm"}, {"learn_on": "both"}])
+def test_options_of_ahl(option) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(option))}: expected one of"):
+        AHLDetector(**option).fit(*vectors())

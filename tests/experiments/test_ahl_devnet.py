@@ -31,17 +31,19 @@ def test_too_few_anomalies() -> None:
         ahl_devnet.split_rows(np.ones((100, 2)), np.arange(100) < 10, np.random.default_rng(0))
 
 
-def test_a_run_is_one_line_and_is_not_done_twice(tmp_path: Path) -> None:
+def test_a_run_learns_and_the_table_stands_beside_the_papers(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     y = np.arange(500) % 10 == 0
-    np.savez(tmp_path / "toy.npz", X=rng.random((500, 5)) + 0.5 * y[:, None], y=y.astype(int))
-    out = tmp_path / "new" / "runs.jsonl"
-    (row,) = ahl_devnet.run(tmp_path, out, seeds=[0], sets=["toy"], epochs=10)
-    assert row["auroc"] > 0.9
-    assert row["aupr"] > 0.5
-    (tmp_path / "toy.npz").unlink()
-    assert ahl_devnet.run(tmp_path, out, seeds=[0], sets=["toy"]) == [row]
-    assert len(out.read_text().splitlines()) == 1
+    np.savez(tmp_path / "devnet_annthyroid.npz", X=rng.random((500, 5)) + 0.5 * y[:, None], y=y.astype(int))
+    key = {"table": "ahl-devnet", "set": "devnet_annthyroid", "seed": 0, "epochs": 10}
+    found = ahl_devnet.run_cell(key, tmp_path)
+    assert found["auroc"] > 0.9
+    assert found["aupr"] > 0.5
+    text = ahl_devnet.report([key | found, {"table": "another"}])
+    assert f"| devnet_annthyroid | {found['auroc']:.3f} ± 0.000 | 0.783 |" in text
+    assert ahl_devnet.report([]) == ""
+    with pytest.raises(ValueError, match=r"data: expected a folder with devnet_annthyroid.npz, got none"):
+        ahl_devnet.run_cell(key, None)
 
 
 def test_a_line_cut_short_is_run_again_and_others_are_left(tmp_path: Path) -> None:

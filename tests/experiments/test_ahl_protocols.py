@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from heterad.detectors import AHLDetector, DRADetector
-from heterad.experiments import ahl_protocols, ahl_tables
-from heterad.experiments.ahl_sets import Task, split_task, tasks
+from heterad.experiments import ahl_methods, ahl_tables
+from heterad.experiments.ahl_protocols import AHL_TABLES
+from heterad.experiments.ahl_sets import Split, Task, split_task, tasks, to_maps
+from heterad.experiments.table import Options, Table
 
 TASK = Task("t", np.arange(100.0)[:, None], np.repeat([-1, 3, 4, 5], [40, 20, 20, 20]))
 
@@ -58,33 +59,65 @@ def test_sets_with_many_classes_make_some_normal_and_categories_make_tasks(tmp_p
     assert [t.name for t in tasks(tmp_path, "mvtec_resnet18", 0)] == ["0", "1", "2"]
 
 
-def short(scale):
-    options = {"epochs": 1, "batches": 2, "batch_size": 9, "scale": scale}
-    return {
-        "nearest": ahl_protocols.nearest_normal,
-        "ensemble": ahl_protocols.by_ensemble(DRADetector(**options), 2),
-        "ahl": ahl_protocols.by_detector(AHLDetector(**options)),
+def test_image_sets_become_maps_and_blank_tiles_are_left_out(tmp_path: Path) -> None:
+    x = rng().integers(0, 256, (60, 16, 16), dtype=np.uint8)
+    y, domain = (np.arange(60) % 3 > 0).astype(np.int8), np.repeat([0, 1], 30)
+    np.savez(tmp_path / "elpv.npz", X=x, y=y, domain=domain)
+    np.savez(tmp_path / "aitex.npz", X=x, y=y, defect=np.where(y, 1 + domain, 0), blank=(np.arange(60) < 3).astype(int))
+    [cells], [tiles] = tasks(tmp_path, "elpv", 0), tasks(tmp_path, "aitex", 0)
+    assert cells.x.shape == (60, 1, 16, 16)
+    assert np.unique(cells.anomaly_class).tolist() == [-1, 0, 1]
+    assert len(tiles.x) == 57
+    maps = to_maps(split_task(cells, 5, rng(), hard=True), 0, steps=2)
+    assert maps.x.shape == (19, 64, 2, 2)
+    assert maps.test_x.dtype == np.float32
+
+
+def test_the_seen_class_has_anomalies_enough() -> None:
+    few = Task("t", TASK.x[:62], np.repeat([-1, 0, 1], [40, 20, 2]))
+    assert {split_task(few, 1, rng(seed), hard=True).test_y.sum() for seed in range(9)} == {2}
+
+
+def tables() -> dict[str, Table]:
+    return {table.name: table for table in AHL_TABLES}
+
+
+def smoke(name: str, *methods: str) -> tuple[Table, list[dict]]:
+    table = tables()[name]
+    keys = table.keys(Options(smoke=True, methods=methods))
+    return table, [{**key, **row} for key in keys for row in table.run(key, None)]
+
+
+@pytest.mark.parametrize("name", ["ahl-hard", "ahl-general", "ahl-ablation"])
+def test_a_table_runs_and_is_reported(name: str) -> None:
+    other = "DRA ensemble" if name == "ahl-ablation" else "logistic regression"
+    table, rows = smoke(name, "AHL(DRA)", other)
+    assert [row["method"] for row in rows] == ["AHL(DRA)", other]
+    assert all(0.3 < row["auroc"] <= 1 for row in rows)
+    text = table.report([*rows, {"table": "another"}])
+    assert f"| {other} | {100 * rows[1]['auroc']:.1f} ± 0.0 |" in text
+    assert table.report([{"table": "another"}]) == ""
+
+
+def test_cross_domain_tunes_on_the_other_normals() -> None:
+    table, rows = smoke("ahl-cross", "nearest normal", "DRA")
+    assert [row["task"] for row in rows] == ["0 to 1", "1 to 0"] * 2
+    assert "nearest normal" in table.report(rows)
+
+
+def test_unknown_names_and_what_needs_data() -> None:
+    with pytest.raises(ValueError, match="methods: expected some of nearest normal"):
+        tables()["ahl-hard"].keys(Options(methods=("svm",)))
+    with pytest.raises(ValueError, match="datasets: expected some of devnet_annthyroid"):
+        tables()["ahl-devnet"].keys(Options(datasets=("isolet",)))
+    with pytest.raises(ValueError, match="smoke: expected a table with a small form"):
+        tables()["ahl-devnet"].keys(Options(smoke=True))
+    assert {key["set"] for key in tables()["ahl-hard"].keys(Options(splits=1))} == {
+        *("isolet", "mnist_r", "omniglot", "elpv", "aitex", "digits")
     }
 
 
-def test_runs_fill_a_file_and_tables_read_it(tmp_path: Path) -> None:
-    asked = {"hard": True, "shots": [1], "seeds": [0, 1], "sets": ["digits"], "compare": short}
-    rows = ahl_protocols.run(None, tmp_path / "runs.jsonl", **asked)
-    assert [r["method"] for r in rows] == ["nearest", "ensemble", "ahl"] * 2
-    assert ahl_protocols.run(None, tmp_path / "runs.jsonl", **asked) == rows
-    found = ahl_tables.means(rows)["nearest"]["digits", 1]
-    assert found[0] == pytest.approx(np.mean([r["auroc"] for r in rows if r["method"] == "nearest"]))
-    assert found[0] > 0.9
-    with pytest.raises(ValueError, match=r"only: expected names of methods, got \['svm'\]"):
-        ahl_protocols.run(None, tmp_path / "runs.jsonl", **asked, only=["svm"])
-
-
-@pytest.mark.parametrize("compare", [ahl_protocols.methods, ahl_protocols.ablations])
-def test_what_is_compared_takes_the_scale_of_the_set(compare) -> None:
-    assert "AHL(DRA)" in compare("global")
-
-
-@pytest.mark.parametrize("method", [ahl_protocols.forest, ahl_protocols.logistic_regression])
+@pytest.mark.parametrize("method", [ahl_methods.forest, ahl_methods.logistic_regression, ahl_methods.nearest_normal])
 def test_peers_score_anomalies_higher(method) -> None:
     [task] = tasks(None, "digits", 0)
     split = split_task(task, 10, rng(), hard=False)
@@ -92,17 +125,32 @@ def test_peers_score_anomalies_higher(method) -> None:
     assert scores[split.test_y == 1].mean() > scores[split.test_y == 0].mean()
 
 
-def test_seeds_are_pairs() -> None:
+@pytest.mark.parametrize("name", list(ahl_methods.OPTIONAL))
+def test_peers_of_other_libraries_where_installed(name: str) -> None:
+    package, method = ahl_methods.OPTIONAL[name]
+    pytest.importorskip(package)
+    split = split_task(tasks(None, "digits", 0)[0], 10, rng(), hard=False)
+    assert method(split, 0).shape == split.test_y.shape
+
+
+def test_peers_of_maps_get_their_means() -> None:
+    split = Split(np.ones((4, 3, 2, 2)), np.array([0, 0, 0, 1]), np.zeros((2, 3, 2, 2)), np.array([0, 1]))
+    assert ahl_methods.on_vectors(ahl_methods.nearest_normal)(split, 0) == pytest.approx([3**0.5] * 2)
+
+
+def test_draws_are_pairs() -> None:
     rows = [
-        {"set": s, "task": "", "shots": 1, "seed": seed, "method": m, "auroc": 0.5 + 0.01 * seed + gain}
+        {"set": s, "task": "", "shots": 1, "split": i, "seed": 0, "method": m, "auroc": 0.5 + 0.01 * i + gain}
         for s in ("a", "b")
-        for seed in range(4)
-        for m, gain in (("base", 0.0), ("ahl", 0.02 + (0.001 if (s, seed) == ("a", 0) else 0)))
+        for i in range(4)
+        for m, gain in (("base", 0.0), ("ahl", 0.02 + (0.001 if (s, i) == ("a", 0) else 0)))
     ]
     found = ahl_tables.compare(rows, "ahl", "base")
     assert found.n == 4
     assert found.gain == pytest.approx(0.020125)
     assert found.p < 1e-4
     assert ahl_tables.compare(rows, "base", "base").p == 1
-    with pytest.raises(ValueError, match="expected two or more seeds of 'ahl' and 'svm', got 0"):
+    with pytest.raises(ValueError, match="expected two or more draws of 'ahl' and 'svm', got 0"):
         ahl_tables.compare(rows, "ahl", "svm")
+    text = ahl_tables.protocol_report([{"table": "t", **row} for row in rows], table="t", than="base")
+    assert "| ahl - base | 1 | +2.01 | 0.01 | 4 |" in text
