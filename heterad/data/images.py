@@ -27,7 +27,11 @@ class ImageSet(NamedTuple):
 
 
 def read_image_folder(
-    folder: str | os.PathLike[str], *, size: int | None = None, skip_unreadable: bool = False
+    folder: str | os.PathLike[str],
+    *,
+    size: int | tuple[int, int] | None = None,
+    skip_unreadable: bool = False,
+    normals: bool = True,
 ) -> ImageSet:
     """Read every image of a folder laid out as one category of MVTec AD.
 
@@ -35,16 +39,18 @@ def read_image_folder(
 
     Args:
         folder: holds ``train/good``; ``train/<defect>``, ``test/good`` and ``test/<defect>`` may be there.
-        size: height and width that images are resized to; None asks for images of one size.
+        size: height and width that images are resized to, or one number for both; None asks for images of one size.
         skip_unreadable: leave out files that cannot be decoded, with a note in the log, instead of raising.
+        normals: whether ``train/good`` must be there. If not, a folder without ``train`` and ``test`` may hold the
+            images itself, which then count as good.
 
     Returns:
         The images in the order of split, defect and file name; grey ones have three equal colours.
 
     Raises:
         ImportError: Pillow is not installed (extra ``vision``).
-        ValueError: there is no ``train/good`` or it holds no image, an image cannot be decoded (its file is named),
-            or sizes differ and ``size`` is None.
+        ValueError: there is no ``train/good`` or it holds no image, there is no image at all, an image cannot be
+            decoded (its file is named), or sizes differ and ``size`` is None.
 
     Cost:
         One decoding a file; memory of the decoded images.
@@ -53,31 +59,36 @@ def read_image_folder(
         See ``tests/data/test_images.py``, which makes such a folder.
     """
     root = Path(folder)
-    if not (root / "train" / GOOD).is_dir():
+    if normals and not (root / "train" / GOOD).is_dir():
         raise ValueError(f"{root}: expected a folder with train/{GOOD}, as in MVTec AD, got none")
-    if size is not None and size < 1:
+    sides = (size, size) if isinstance(size, int) else size
+    if sides is not None and min(sides) < 1:
         raise ValueError(f"size: expected at least 1, got {size}")
     images, defects, train, files = [], [], [], []
-    for split in ("train", "test"):
-        for kind in sorted(p for p in (root / split).glob("*") if p.is_dir()):
+    found = [(split, kind) for split in ("train", "test") for kind in sorted((root / split).glob("*"))]
+    flat = not normals and not any((root / split).is_dir() for split in ("train", "test"))
+    for split, kind in [("test", root)] if flat else found:
+        if kind.is_dir():
             for file in sorted(p for p in kind.iterdir() if p.suffix.lower() in SUFFIXES):
-                image = _read(file, size, skip_unreadable)
+                image = _read(file, sides, skip_unreadable)
                 if image is not None:
                     images.append(image)
-                    defects.append(kind.name)
+                    defects.append(GOOD if flat else kind.name)
                     train.append(split == "train")
                     files.append(file)
+    if not images and not normals:
+        raise ValueError(f"{root}: expected at least one image ({', '.join(SUFFIXES)}), got none")
     sizes = {image.shape: file for image, file in zip(images, files, strict=True)}
     if len(sizes) > 1:
         named = ", ".join(f"{shape[2]} x {shape[1]} ({file.name})" for shape, file in list(sizes.items())[:3])
         raise ValueError(f"{root}: expected images of one size, got {named}; give a size to resize to")
     defect, in_train = np.array(defects, dtype=str), np.array(train, dtype=bool)
-    if not (in_train & (defect == GOOD)).any():
+    if normals and not (in_train & (defect == GOOD)).any():
         raise ValueError(f"{root / 'train' / GOOD}: expected at least one image ({', '.join(SUFFIXES)}), got none")
     return ImageSet(np.stack(images), (defect != GOOD).astype(np.int64), defect, in_train, files)
 
 
-def _read(file: Path, size: int | None, skip: bool) -> np.ndarray | None:
+def _read(file: Path, size: tuple[int, int] | None, skip: bool) -> np.ndarray | None:
     """One image as uint8 ``[3, H, W]``, or None where it cannot be decoded and may be skipped."""
     try:
         from PIL import Image
@@ -87,7 +98,7 @@ def _read(file: Path, size: int | None, skip: bool) -> np.ndarray | None:
         with Image.open(file) as opened:
             image = opened.convert("RGB")
             if size is not None:
-                image = image.resize((size, size), Image.Resampling.BILINEAR)
+                image = image.resize(size[::-1], Image.Resampling.BILINEAR)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         if not skip:
             raise ValueError(f"{file}: expected an image that can be decoded, got an error ({error})") from None

@@ -1,0 +1,148 @@
+"""AHL on files: a folder of images laid out as MVTec AD, or CSV and Parquet files of vectors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from heterad.data.images import GOOD, ImageSet, read_image_folder
+from heterad.data.tables import read_table, write_table
+from heterad.detectors.ahl import AHLDetector
+from heterad.detectors.image_features import SMALL
+
+Source = str | os.PathLike[str]
+
+
+class Fitted(NamedTuple):
+    """A detector, and how many normals and seen anomalies it learned from."""
+
+    detector: AHLDetector
+    n_normal: int
+    n_seen: int
+
+
+def fit_ahl(
+    data: Source | Sequence[Source],
+    *,
+    label: str | None = None,
+    ignore: Sequence[str] = (),
+    base: str = "dra",
+    backbone: str = SMALL,
+    seen: Sequence[str] = (),
+    shots: int | None = None,
+    size: int | None = None,
+    skip_unreadable: bool = False,
+    epochs: int = 30,
+    seed: int = 0,
+    device: str | None = None,
+    callback: Callable[[int, int], None] | None = None,
+) -> Fitted:
+    """Fit ``AHLDetector`` to the images of a folder or to the rows of files.
+
+    Args:
+        data: a folder that holds ``train/good``; or CSV or Parquet files, folders or globs of them.
+        label: of files, the column with 1 (seen anomaly), 0 (normal), -1 or nothing (unlabelled, taken as normal).
+        ignore: of files, columns that are no features.
+        base: "dra" or "devnet".
+        backbone: of images; see ``AHLDetector``.
+        seen: of images, folders of ``test`` that hold seen anomalies to learn from, beside those of ``train``.
+        shots: how many of the seen anomalies to learn from, drawn at random; None takes all.
+        size: height and width that images are resized to.
+        skip_unreadable: leave out images that cannot be decoded instead of raising.
+        epochs: of the training.
+        seed: of everything random.
+        device: where to compute.
+        callback: told after each epoch how many are done, and of how many.
+
+    Returns:
+        The detector and what it learned from.
+
+    Raises:
+        OSError: a file cannot be read.
+        ValueError: the data are not as said, with the file named; see ``read_image_folder`` and ``read_table``.
+
+    Cost:
+        That of ``AHLDetector.fit``; memory of all images, or rows, and of their feature maps.
+
+    Example:
+        See ``tests/detectors/test_ahl_files.py``, which makes such a folder.
+    """
+    paths = [data] if isinstance(data, (str, os.PathLike)) else list(data)
+    images = len(paths) == 1 and Path(paths[0]).is_dir() and not _has_tables(Path(paths[0]))
+    if images:
+        x, y = _rows_of(read_image_folder(paths[0], size=size, skip_unreadable=skip_unreadable), seen)
+    else:
+        table = read_table(paths, label=label, ignore=ignore)
+        x, y = table.x, np.zeros(table.x.num_rows, int) if table.y is None else (table.y == 1).astype(int)
+    if shots is not None:
+        if shots < 1:
+            raise ValueError(f"shots: expected at least 1, got {shots}")
+        left_out = np.random.default_rng(seed).permutation(np.flatnonzero(y == 1))[shots:]
+        kept = np.setdiff1d(np.arange(len(y)), left_out)
+        x, y = x.take(kept) if not images else x[kept], y[kept]
+    chosen = backbone if images else None
+    detector = AHLDetector(base, epochs=epochs, backbone=chosen, device=device, random_state=seed)
+    detector.fit(x, y, callback=callback and (lambda loop: callback(len(loop.history["step"]), epochs)))
+    return Fitted(detector, int((y == 0).sum()), int(y.sum()))
+
+
+def score_ahl(
+    model: Source,
+    data: Source | Sequence[Source],
+    out: Source,
+    *,
+    contamination: float | None = None,
+    skip_unreadable: bool = False,
+    device: str | None = None,
+) -> tuple[int, int]:
+    """Score the images of a folder or the rows of files by a model that ``AHLDetector.save`` wrote.
+
+    Args:
+        model: the file.
+        data: as of ``fit_ahl``; images are resized to the size learned from, and all, of ``train`` and ``test`` or
+            of the folder itself, are scored.
+        out: file to write: file or row, score (higher is more anomalous) and label (1 anomaly, 0 normal).
+        contamination: share of the normals of ``fit`` above the threshold; None is the model's own.
+        skip_unreadable: leave out images that cannot be decoded instead of raising.
+        device: where to compute.
+
+    Returns:
+        How many were scored, and how many of them are anomalous.
+
+    Raises:
+        OSError, ValueError: as ``fit_ahl``, and ``AHLDetector.load``.
+    """
+    detector = AHLDetector.load(model, device=device)
+    if contamination is not None:
+        detector.set_threshold(contamination=contamination)
+    paths = [data] if isinstance(data, (str, os.PathLike)) else list(data)
+    if detector.backbone is not None:
+        if len(paths) != 1:
+            raise ValueError(f"data: expected one folder of images, as the model learned from, got {len(paths)} paths")
+        height, width = detector.input_shape_[1:]
+        found = read_image_folder(paths[0], size=(height, width), skip_unreadable=skip_unreadable, normals=False)
+        x, names = found.x, {"file": np.array([str(file) for file in found.files])}
+    else:
+        table = read_table(paths, features=detector.feature_names_in_.tolist())
+        x, names = table.x, {"row": np.arange(table.x.num_rows)}
+    scores = detector.decision_function(x)
+    labels = (scores > detector.threshold_).astype(int)
+    write_table(out, {**names, "score": scores, "label": labels})
+    return len(scores), int(labels.sum())
+
+
+def _has_tables(folder: Path) -> bool:
+    return any(file.suffix.lower() in (".csv", ".parquet") for file in folder.iterdir())
+
+
+def _rows_of(images: ImageSet, seen: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Images of ``train``, and those of the seen classes of ``test``."""
+    known = sorted(set(images.defect[~images.train]) - {GOOD})
+    if unknown := sorted(set(seen) - set(known)):
+        raise ValueError(f"seen: expected some of {', '.join(known)}, the folders of test, got {', '.join(unknown)}")
+    chosen = images.train | np.isin(images.defect, list(seen))
+    return images.x[chosen], images.y[chosen]

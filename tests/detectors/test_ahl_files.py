@@ -1,0 +1,86 @@
+"""AHL on a folder of images and on tables: what is learned from, what is scored, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from heterad.detectors import image_features
+from heterad.detectors.ahl_files import fit_ahl, score_ahl
+from heterad.methods.pretext import fit_backbone
+
+Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
+csv = pytest.importorskip("pyarrow.csv", reason="pyarrow is not installed")
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch) -> None:
+    monkeypatch.setattr(image_features, "fit_backbone", lambda *a: fit_backbone(*a, steps=2))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for kind, n in (("train/good", 9), ("train/cut", 2), ("test/good", 2), ("test/hole", 3)):
+        (tmp_path / kind).mkdir(parents=True)
+        for i in range(n):
+            pixels = rng.integers(0, 60, (24, 16, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / kind / f"{i}.png")
+    return tmp_path
+
+
+def columns(file: Path) -> dict[str, list]:
+    return csv.read_csv(file).to_pydict()
+
+
+@pytest.mark.parametrize(
+    ("options", "counts"), [({}, (9, 2)), ({"seen": ["hole"]}, (9, 5)), ({"seen": ["hole"], "shots": 1}, (9, 1))]
+)
+def test_images_learned_from(folder: Path, options, counts) -> None:
+    told = []
+    found = fit_ahl(folder, base="devnet", epochs=1, callback=lambda *at: told.append(at), **options)
+    assert (found.n_normal, found.n_seen) == counts
+    assert told == [(1, 1)]
+
+
+def test_images_are_scored_by_the_saved_model(folder: Path, tmp_path: Path) -> None:
+    fit_ahl(folder, base="devnet", epochs=1).detector.save(tmp_path / "m.safetensors")
+    n, n_odd = score_ahl(tmp_path / "m.safetensors", folder, tmp_path / "s.csv", contamination=0.4)
+    found = columns(tmp_path / "s.csv")
+    assert n == len(found["file"]) == 16
+    assert n_odd == sum(found["label"]) > 0
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    Image.new("L", (50, 40)).save(plain / "0.png")
+    assert score_ahl(tmp_path / "m.safetensors", plain, tmp_path / "p.csv")[0] == 1
+
+
+def test_tables(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = [f"{a},{b},{int(i < 3)}" for i, (a, b) in enumerate(rng.normal(size=(40, 2)).round(3))]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,odd", *rows]))
+    found = fit_ahl(tmp_path / "t.csv", label="odd", base="devnet", epochs=1, shots=2)
+    assert (found.n_normal, found.n_seen) == (37, 2)
+    found.detector.save(tmp_path / "m.safetensors")
+    assert score_ahl(tmp_path / "m.safetensors", tmp_path / "t.csv", tmp_path / "s.csv")[0] == 40
+    assert columns(tmp_path / "s.csv")["row"] == list(range(40))
+
+
+def test_what_is_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="seen: expected some of hole, the folders of test, got scratch"):
+        fit_ahl(folder, seen=["scratch"])
+    with pytest.raises(ValueError, match="shots: expected at least 1, got 0"):
+        fit_ahl(folder, shots=0)
+    (folder / "train" / "good" / "bad.png").write_text("no image")
+    with pytest.raises(ValueError, match=r"bad.png: expected an image that can be decoded"):
+        fit_ahl(folder)
+    assert fit_ahl(folder, base="devnet", epochs=1, skip_unreadable=True).n_normal == 9
+    Image.new("RGB", (3, 3)).save(folder / "train" / "good" / "bad.png")
+    with pytest.raises(ValueError, match="expected images of one size"):
+        fit_ahl(folder)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(ValueError, match="expected a folder with train/good"):
+        fit_ahl(empty)
