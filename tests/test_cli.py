@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -56,19 +57,20 @@ def test_fit_then_score(fitted, tmp_path, capsys) -> None:
     folder, truth, names = fitted
     out = tmp_path / "scores.csv"
     model = folder / "m.safetensors"
-    arguments = ["score", str(folder / "new.csv"), "--task", "site", "--model", str(model), "--out", str(out)]
+    arguments = ["score", str(model), str(folder / "new.csv"), "--task", "site", "--out", str(out)]
     assert run(arguments) == 0
     written = capsys.readouterr()
     assert f"Scored {len(truth)} rows of 2 tasks" in written.out
     assert written.err == ""
-    scores = read_table(out, task="task")
+    scores = read_table(out, task="task", missing="median")
     assert scores.groups.tolist() == names.tolist()
-    assert scores.x.column_names == ["score", "label"]
+    assert scores.x.column_names == ["row", "score", "p_value", "label"]
+    assert scores.x["row"].to_pylist() == list(range(len(truth)))
     assert roc_auc_score(truth, scores.x["score"].to_numpy()) > 0.8
     assert 0 < scores.x["label"].to_numpy().mean() <= 0.12
 
     assert run([*arguments, "--contamination", "0.3"]) == 0
-    assert read_table(out, task="task").x["label"].to_numpy().mean() == pytest.approx(0.3, abs=0.02)
+    assert read_table(out, task="task", missing="median").x["label"].to_numpy().mean() == pytest.approx(0.3, abs=0.02)
 
 
 def test_without_tasks_and_labels(fitted, tmp_path, capsys) -> None:
@@ -76,9 +78,43 @@ def test_without_tasks_and_labels(fitted, tmp_path, capsys) -> None:
     options = ["--ignore", "note", "site", "--model", str(tmp_path / "m.safetensors"), "--max-iter", "2"]
     assert run(["fit", str(folder / "new.csv"), *options]) == 0
     assert "64 features" in capsys.readouterr().out
-    model = ["--model", str(tmp_path / "m.safetensors"), "--out", str(tmp_path / "s.csv")]
-    assert run(["score", str(folder / "new.csv"), *model]) == 0
-    assert read_table(tmp_path / "s.csv").x.column_names == ["score", "label"]
+    out = tmp_path / "s.csv"
+    assert run(["score", str(tmp_path / "m.safetensors"), str(folder / "new.csv"), "--out", str(out)]) == 0
+    assert out.read_text().splitlines()[0] == '"row","score","p_value","label"'
+    assert "Note" not in capsys.readouterr().out
+
+
+def test_a_model_of_tasks_used_without_says_so(fitted, tmp_path, capsys) -> None:
+    folder, _, _ = fitted
+    capsys.readouterr()
+    assert run(["score", str(folder / "m.safetensors"), str(folder / "new.csv"), "--out", str(tmp_path / "s.csv")]) == 0
+    said = capsys.readouterr().out
+    assert "fitted to several tasks, named by column 'task'; no column of tasks was given, so all rows are one" in said
+
+
+def test_parquet_categories_gaps_and_the_largest_attributes(tmp_path, capsys) -> None:
+    rng = np.random.default_rng(0)
+    columns = {"unit": np.repeat(["a", "b", "c", "d", "e"], 30), "kind": rng.choice(["x", "y"], 150)}
+    columns |= {"volt": rng.normal(size=150), "amp": rng.normal(size=150)}
+    columns["amp"][3] = np.nan
+    write_table(tmp_path / "rows.parquet", columns)
+    rows, model, out = tmp_path / "rows.parquet", tmp_path / "m.safetensors", tmp_path / "s.parquet"
+    options = ["--task", "unit", "--one-hot", "kind", "--missing", "median", "--max-iter", "3", "--model", str(model)]
+    assert run(["fit", str(rows), *options]) == 0
+    assert "Learned 4 features of 150 rows in 5 tasks" in capsys.readouterr().out
+    assert run(["score", str(model), str(rows), "--out", str(out), "--explain", "2"]) == 0
+    found = pq.read_table(out)
+    assert found.column_names[:5] == ["row", "task", "score", "p_value", "label"]
+    assert found.column_names[5:] == ["attribute_1", "amount_1", "attribute_2", "amount_2"]
+    assert set(found["attribute_1"].to_pylist()) <= {"kind=x", "kind=y", "volt", "amp"}
+    assert run(["info", str(model)]) == 0
+    card = capsys.readouterr().out
+    assert "* One-hot: kind, of x, y" in card
+    assert "Missing numbers: become the median" in card
+    assert complaint(capsys, "fit", rows, "--task", "unit", "--missing", "median") == (
+        f"heterad: {rows}: expected numbers in column 'kind', got string; a column of categories can be one-hot, any "
+        "other must be ignored\n"
+    )
 
 
 def test_unknown_columns(fitted, tmp_path, capsys) -> None:
@@ -86,8 +122,9 @@ def test_unknown_columns(fitted, tmp_path, capsys) -> None:
     said = complaint(capsys, "fit", folder / "train.csv", "--task", "site")
     assert "no column 'site'; the columns are task, label, p0" in said
     (tmp_path / "few.csv").write_text("p0,p1\n1,2\n")
-    said = complaint(capsys, "score", tmp_path / "few.csv", "--model", folder / "m.safetensors")
-    assert "no column 'p2'; the columns are p0, p1" in said
+    said = complaint(capsys, "score", folder / "m.safetensors", tmp_path / "few.csv", "--out", tmp_path / "s.csv")
+    assert "no column 'p2', 'p3'" in said
+    assert "and 52 more; the columns are p0, p1" in said
 
 
 def test_text_in_a_number_column(tmp_path, capsys) -> None:
@@ -105,17 +142,24 @@ def test_a_task_without_normals_and_a_task_of_one_row(fitted, tmp_path, capsys) 
     assert list(tmp_path.iterdir()) == [path]
     folder, _, _ = fitted
     write_rows(path, np.zeros((3, 64)), site=np.array(["a", "a", "alone"]))
-    said = complaint(capsys, "score", path, "--task", "site", "--model", folder / "m.safetensors")
-    assert "rows.csv, task alone: " in said
+    options = ["--task", "site", "--out", str(tmp_path / "s.csv")]
+    assert run(["score", str(folder / "m.safetensors"), str(path), *options]) == 0
+    said = capsys.readouterr().out
+    assert "1 tasks have fewer rows than the 2 that adapting takes (alone: 1); these rows were scored as" in said
+    last = (tmp_path / "s.csv").read_text().splitlines()[3].split(",")
+    assert last[:2] == ["2", '"alone"']
+    assert float(last[2]) > 0
+    assert last[3] == ""
 
 
 def test_missing_files(fitted, tmp_path, capsys) -> None:
     folder, _, _ = fitted
     none = tmp_path / "none.csv"
-    assert complaint(capsys, "fit", none) == f"heterad: {none}: No such file or directory\n"
-    assert complaint(capsys, "score", folder / "new.csv", "--model", none) == (
-        f"heterad: {none}: No such file or directory\n"
-    )
+    out, model = ["--out", tmp_path / "s.csv"], ["--model", tmp_path / "m.safetensors"]
+    said = f"heterad: {none}: No such file or directory\n"
+    assert complaint(capsys, "fit", none, *model) == said
+    assert complaint(capsys, "score", none, folder / "new.csv", *out) == said
+    assert complaint(capsys, "score", folder / "m.safetensors", none, *out) == said
 
 
 def test_model_files_that_are_none(fitted, tmp_path, capsys) -> None:
@@ -124,9 +168,11 @@ def test_model_files_that_are_none(fitted, tmp_path, capsys) -> None:
     bad = tmp_path / "bad.safetensors"
     for data in (good[: len(good) // 2], good[:-1], b"", b"a,b\n1,2\n"):
         bad.write_bytes(data)
-        assert f"{bad}: " in complaint(capsys, "score", folder / "new.csv", "--model", bad)
+        said = complaint(capsys, "score", bad, folder / "new.csv", "--out", tmp_path / "s.csv")
+        assert f"heterad: expected a model that heterad saved: {bad}: " in said
+        assert f"heterad: expected a model that heterad saved: {bad}: " in complaint(capsys, "info", bad)
     save_file({"w": torch.ones(2)}, bad)
-    assert "foreign" in complaint(capsys, "score", folder / "new.csv", "--model", bad)
+    assert "foreign" in complaint(capsys, "score", bad, folder / "new.csv", "--out", tmp_path / "s.csv")
 
 
 def test_places_that_cannot_be_written_to(fitted, tmp_path, capsys) -> None:
@@ -137,9 +183,13 @@ def test_places_that_cannot_be_written_to(fitted, tmp_path, capsys) -> None:
     assert str(below.parent) in complaint(
         capsys, "fit", folder / "new.csv", "--ignore", "note", "site", "--model", below
     )
-    model, out = folder / "m.safetensors", tmp_path / "none" / "s.csv"
-    said = complaint(capsys, "score", folder / "new.csv", "--model", model, "--out", out)
-    assert said == f"heterad: {out}: No such file or directory\n"
+    model = folder / "m.safetensors"
+    for arguments in (["fit", folder / "train.csv", "--model"], ["score", model, folder / "new.csv", "--out"]):
+        assert complaint(capsys, *arguments, tmp_path).endswith("expected the name of a file to write, got a folder\n")
+    said = complaint(capsys, "score", model, folder / "new.csv", "--out", tmp_path / "s.txt")
+    assert "s.txt: expected a name that ends in .csv or .parquet, got .txt" in said
+    below = tmp_path / "file" / "s.csv"
+    assert str(below.parent) in complaint(capsys, "score", model, folder / "new.csv", "--out", below)
 
 
 def test_demo_prints_a_table_and_what_to_try_next(tmp_path, capsys, monkeypatch) -> None:

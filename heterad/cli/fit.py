@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-import numpy as np
 import tyro
 
 from heterad.cli.progress import bars
 from heterad.data.tables import read_table
-from heterad.data.whole_file import writable_folder
+from heterad.data.whole_file import writable_file
 from heterad.detectors import RobustMetaDetector
 from heterad.train import JSONLog, TensorBoardLog, each, join
 
-File = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CSV")]
+Data = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="DATA [DATA ...]")]
 
 
 def fit(
-    data: File,
+    data: Data,
     task: str | None = None,
     label: str | None = None,
     ignore: tuple[str, ...] = (),
+    one_hot: tuple[str, ...] = (),
+    missing: Literal["error", "median"] = "error",
     model: Path = Path("model.safetensors"),
     max_iter: int = 1000,
     seed: int = 0,
@@ -31,13 +32,16 @@ def fit(
     device: str = "cpu",
     timeout: float = 600,
 ) -> None:
-    """Meta-train a detector on a CSV file of many tasks.
+    """Meta-train a detector on files of many tasks.
 
     Args:
-        data: CSV file with a header line; every column not named below is a feature and holds numbers.
+        data: CSV or Parquet files, folders or globs of them; every column not named below is a feature and holds
+            numbers.
         task: Column that names each row's task; without it all rows are one task.
         label: Column with 1 (anomaly), 0 (normal), -1 or nothing (unlabelled); without it nothing is labelled.
         ignore: Columns that are no features.
+        one_hot: Columns of categories; each category becomes a feature that is 1 or 0.
+        missing: Where a number is missing: stop with an error, or put the column's median there.
         model: File to write the detector to.
         max_iter: Training steps at most.
         seed: Of everything random.
@@ -47,8 +51,8 @@ def fit(
         device: Where to train: cpu, or cuda, of which each process of torchrun takes its own.
         timeout: Seconds after which another process of torchrun that does not answer counts as dead.
     """
-    table = read_table(data, task=task, label=label, ignore=ignore)
-    writable_folder(model.parent)
+    writable_file(model)
+    table = read_table(data, task=task, label=label, ignore=ignore, one_hot=one_hot, missing=missing)
     with join(device, timeout=timeout) as processes, bars(shown=processes.first) as report:
         report("meta-training", 0, max_iter)
         detector = RobustMetaDetector(max_iter=max_iter, random_state=seed, device=processes.device).fit(
@@ -65,10 +69,11 @@ def fit(
         )
     if not processes.first:
         return
+    detector.columns_ = table.columns
     detector.save(model)
-    n_tasks = 1 if table.groups is None else len(np.unique(table.groups))
-    print(f"Learned {table.x.num_columns} features of {table.x.num_rows} rows in {n_tasks} tasks.")
+    learned = detector.learned_from_
+    print(f"Learned {detector.n_features_in_} features of {learned['rows']} rows in {learned['tasks']} tasks.")
     if detector.best_validation_ is not None:
         n_validation = len(detector.validation_groups_)
         print(f"Best on {n_validation} validation tasks: {detector.best_validation_:.3f} (step {detector.best_iter_}).")
-    print(f"Wrote {model}. Next: heterad score new.csv --model {model}" + (f" --task {task}" if task else ""))
+    print(f"Wrote {model}. Next: heterad score {model} new.csv --out scores.csv")

@@ -5,46 +5,57 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import tyro
 
-from heterad.data.tables import read_table, write_table
-from heterad.detectors import RobustMetaDetector
+from heterad.cli.progress import bars
+from heterad.data.parts import check_format
+from heterad.data.whole_file import writable_file
+from heterad.detectors import RobustMetaDetector, score_files
 
-File = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CSV")]
+Model = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
+Data = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="DATA [DATA ...]")]
 
 
 def score(
-    data: File,
-    task: str | None = None,
-    model: Path = Path("model.safetensors"),
+    model: Model,
+    data: Data,
     out: Path = Path("scores.csv"),
+    task: str | None = None,
     contamination: float | None = None,
+    threshold: float | None = None,
+    explain: int = 0,
+    support: int = 512,
+    device: str = "cpu",
 ) -> None:
-    """Adapt a detector to each task of an unlabelled CSV file and score its rows.
+    """Adapt a model to each task of unlabelled files and score their rows; repeated after a kill, it goes on.
 
     Args:
-        data: CSV file with a header line and the features that the detector was fitted to; others are passed over.
-        task: Column that names each row's task; without it all rows are one task.
         model: File that heterad fit wrote.
-        out: CSV file to write: task, score (higher is more anomalous) and label (1 anomaly, 0 normal) of each row.
-        contamination: Share of rows of each task to label anomalous; the detector's own is the default.
+        data: CSV or Parquet files, folders or globs of them, with the columns the model was fitted to; other columns
+            are passed over.
+        out: File to write, .csv or .parquet: row, task, score (higher is more anomalous), p-value and label (1
+            anomaly, 0 normal) of each row.
+        task: Column that names each row's task, by default the one the model was fitted with; tasks need not be known.
+        contamination: Share of rows of each task to label anomalous; the model's own is the default.
+        threshold: Label rows anomalous above this score instead.
+        explain: So many attributes, the most anomalous first, to name for each row.
+        support: Rows of a task to adapt to at most.
+        device: Where to compute: cpu or cuda.
     """
-    detector = RobustMetaDetector.load(model)
-    names = getattr(detector, "feature_names_in_", None)
-    table = read_table(data, task=task, features=None if names is None else names.tolist())
-    groups = np.zeros(table.x.num_rows, dtype=int) if table.groups is None else table.groups
-    scores, labels = np.empty(len(groups)), np.empty(len(groups), dtype=int)
-    tasks, number = np.unique(groups, return_inverse=True)
-    for t, name in enumerate(tasks):
-        rows = np.flatnonzero(number == t)
-        x = table.x.take(rows)
-        try:
-            adapted = detector.adapt(x)
-        except ValueError as error:
-            raise ValueError(f"{data}, task {name}: {error}") from None
-        if contamination is not None:
-            adapted.set_threshold(contamination=contamination)
-        scores[rows], labels[rows] = adapted.decision_function(x), adapted.predict(x)
-    write_table(out, ({} if task is None else {"task": groups}) | {"score": scores, "label": labels})
-    print(f"Scored {len(groups)} rows of {len(tasks)} tasks, {labels.sum()} of them anomalous. Wrote {out}.")
+    writable_file(check_format(out))
+    detector = RobustMetaDetector.load(model, device=device)
+    with bars() as report:
+        found = score_files(
+            detector,
+            data,
+            out,
+            task=task,
+            contamination=contamination,
+            threshold=threshold,
+            explain=explain,
+            support=support,
+            report=report,
+        )
+    for note in found.notes:
+        print(f"Note: {note}.")
+    print(f"Scored {found.n_rows} rows of {found.n_tasks} tasks, {found.n_anomalous} of them anomalous. Wrote {out}.")

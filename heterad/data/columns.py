@@ -67,8 +67,8 @@ class Columns:
                 code = pa.compute.index_in(column, values).fill_null(-1).to_numpy(zero_copy_only=False)
                 known = np.flatnonzero(code >= 0)
                 x[known, j + code[known]] = 1
-                if self.fill is None and column.null_count:
-                    x[column.is_null().to_numpy(zero_copy_only=False), j] = np.nan
+                if self.fill is None:
+                    x[_is_empty(column), j] = np.nan
                 j += len(values)
             else:
                 x[:, j] = column.to_numpy(zero_copy_only=False)
@@ -79,15 +79,12 @@ class Columns:
 
     def tasks(self, rows: Rows) -> pa.StringArray:
         """The task of each row. Raises ValueError where nothing stands."""
-        from pyarrow import compute
-
         if self.task is None:
             raise ValueError("task: expected a column, got none")
         column = rows.batch.column(self.task)
-        nameless = compute.fill_null(compute.equal(column, ""), True)
-        if compute.any(nameless).as_py():
-            at = compute.index(nameless, True).as_py()
-            raise rows.error(at, self.task, "the name of a task", "nothing")
+        nameless = _is_empty(column)
+        if nameless.any():
+            raise rows.error(int(nameless.argmax()), self.task, "the name of a task", "nothing")
         return column
 
     def record(self) -> dict[str, Any]:
@@ -118,7 +115,7 @@ class Columns:
             row = int(i if select is None else select[i])
             value = rows.batch.column(owner)[row].as_py()
             expected = "a category" if owner in self.categories else EXPECTED["number"]
-            raise rows.error(row, owner, expected, "nothing" if value is None else repr(str(value)))
+            raise rows.error(row, owner, expected, "nothing" if value in (None, "") else repr(str(value)))
 
 
 def find_columns(
@@ -188,6 +185,12 @@ def with_medians(columns: Columns, x: np.ndarray) -> Columns:
             fill[name] = float(np.median(x[~gaps, j]))
             x[gaps, j] = fill[name]
     return Columns(columns.features, columns.task, columns.categories, fill)
+
+
+def _is_empty(text: pa.StringArray) -> np.ndarray:
+    from pyarrow import compute
+
+    return compute.fill_null(compute.equal(text, ""), True).to_numpy(zero_copy_only=False)
 
 
 def _categories(files: RowFiles, names: Sequence[str]) -> dict[str, tuple[str, ...]]:

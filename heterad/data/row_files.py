@@ -80,10 +80,11 @@ class RowFiles:
     def require(self, columns: Sequence[str]) -> None:
         """Raise ValueError naming the first file without one of ``columns``, and all those it lacks."""
         for file, have in self._columns.items():
-            missing = sorted(set(columns) - set(have))
+            known = set(have)
+            missing = [name for name in columns if name not in known]
             if missing:
                 raise ValueError(
-                    f"{file}: no column {shortened(map(repr, missing))}; the columns are {shortened(have)}"
+                    f"{file}: no column {shortened(map(repr, missing), 10)}; the columns are {shortened(have)}"
                 )
 
     def batches(self, kinds: Mapping[str, str]) -> Iterator[Rows]:
@@ -187,8 +188,9 @@ def _read_parquet(path: str, kinds: Mapping[str, str]) -> Iterator[pa.RecordBatc
 
     size = max(1, min(ROWS, VALUES // max(1, len(kinds))))
     with parquet.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False, page_checksum_verification=True) as file:
+        schema = file.schema_arrow  # made anew at every access
         for name, kind in kinds.items():
-            _check_type(path, file.schema_arrow.field(name), kind)
+            _check_type(path, schema.field(name), kind)
         try:
             yield from file.iter_batches(batch_size=size, columns=list(kinds))
         except (pa.ArrowException, OSError) as error:

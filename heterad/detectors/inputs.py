@@ -24,8 +24,11 @@ class Scaling(NamedTuple):
 
     def apply(self, x: np.ndarray) -> np.ndarray:
         u = (x - self.mean) / self.scale
-        excess = np.maximum(np.abs(u) - self.tail, 0)
-        return np.where(excess > 0, np.sign(u) * (self.tail + np.log1p(excess)), u)
+        far = np.abs(u) > self.tail
+        if far.any():
+            beyond, tail = u[far], np.broadcast_to(self.tail, u.shape)[far]
+            u[far] = np.sign(beyond) * (tail + np.log1p(np.abs(beyond) - tail))
+        return u
 
     def undo(self, u: np.ndarray) -> np.ndarray:
         excess = np.clip(np.abs(u) - self.tail, 0, 700)  # exp(710) overflows

@@ -10,30 +10,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from heterad.data.columns import Columns
+from heterad.detectors.calibration import Calibration
 from heterad.detectors.inputs import Scaling
 from heterad.detectors.parameters import check_device, check_parameters
 from heterad.methods.robust_meta import Adapted
 from heterad.train import read_tensors, write_tensors
+from heterad.train.files import pack_tensors, unpack_tensors
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 2 added the calibration, the columns of files and the training's summary
 SUMMARY = ("history_", "n_iter_", "best_iter_", "best_validation_")
 
 
 def write(detector: Any, path: str | os.PathLike[str], tensors: Mapping[str, Tensor], extra: Mapping[str, Any]) -> None:
     """Write a detector of any class: its tensors, its options and threshold, and what else its class records."""
-    import heterad
-
-    names = getattr(detector, "feature_names_in_", None)
-    record = {
-        "kind": type(detector).__name__,
-        "format_version": FORMAT_VERSION,
-        "library_version": heterad.__version__,
-        "configuration": _portable(detector.get_params()),
-        "n_features": int(detector.n_features_in_),
-        "feature_names": None if names is None else names.tolist(),
-        "threshold": detector.threshold_,
-    }
-    write_tensors(path, tensors, record | dict(extra))
+    write_tensors(path, tensors, _record(detector) | dict(extra))
 
 
 def read(
@@ -47,42 +38,100 @@ def read(
 
     ``options`` replace those of the file.
     """
-    tensors, record = read_tensors(path)
+    try:
+        tensors, record = read_tensors(path)
+    except ValueError as error:
+        raise ValueError(f"expected a model that heterad saved: {error}") from None
     if record.get("kind") != cls.__name__:
         raise ValueError(f"{path}: expected a {cls.__name__}, got a {record.get('kind')}")
+    check_version(path, record)
+    try:
+        detector = cls(**record["configuration"] | {"device": device} | dict(options or {}))
+        _fill(detector, tensors, record, restore)
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{path}: its contents do not fit its configuration ({error})") from None
+    return detector
+
+
+def check_version(path: object, record: Mapping[str, Any]) -> None:
+    """Raise ValueError if a file's record is of a version that this library cannot know."""
     version = record.get("format_version")
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise ValueError(
             f"{path}: format version {version} is newer than this library's {FORMAT_VERSION}; "
             f"it was written by heterad {record.get('library_version')}"
         )
-    try:
-        detector = cls(**record["configuration"] | {"device": device} | dict(options or {}))
-        detector.n_features_in_ = record["n_features"]
-        if record["feature_names"] is not None:
-            detector.feature_names_in_ = np.array(record["feature_names"], dtype=object)
-        restore(detector, tensors, record)
-        detector.threshold_ = record["threshold"]
-    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{path}: its contents do not fit its configuration ({error})") from None
-    return detector
 
 
 def save(detector: Any, path: str | os.PathLike[str]) -> None:
     """Write ``detector``; see ``RobustMetaDetector.save``."""
-    task = detector.task_
-    tensors = {f"model.{name}": t.float() for name, t in detector.model_.state_dict().items()}
-    tensors |= {f"scaling.{name}": torch.from_numpy(a) for name, a in detector.scaling_._asdict().items()}
-    tensors["task.support_scores"] = torch.from_numpy(detector.support_scores_)
-    tensors |= {"task.z": task.adapted_.z, "task.w": task.adapted_.w}
-    training = {name: getattr(detector, name) for name in SUMMARY}
-    training["validation_groups_"] = detector.validation_groups_.tolist()
-    write(detector, path, tensors, {"task_threshold": task.threshold_, "training": training})
+    write(detector, path, *_contents(detector))
 
 
 def load(cls: type, path: str | os.PathLike[str], device: str | torch.device | None) -> Any:
     """Read a detector of class ``cls``; see ``RobustMetaDetector.load``."""
     return read(cls, path, device, _restore)
+
+
+def pack(detector: Any) -> bytes:
+    """The bytes that ``save`` writes."""
+    tensors, extra = _contents(detector)
+    return pack_tensors(tensors, _record(detector) | dict(extra))
+
+
+def unpack(detector: Any, data: bytes) -> None:
+    """Make ``detector``, whose options are set, the fitted one that ``pack`` was given."""
+    tensors, record = unpack_tensors(data, "state")
+    check_version("state", record)
+    _fill(detector, tensors, record, _restore)
+
+
+def _record(detector: Any) -> dict[str, Any]:
+    import heterad
+
+    names = getattr(detector, "feature_names_in_", None)
+    return {
+        "kind": type(detector).__name__,
+        "format_version": FORMAT_VERSION,
+        "library_version": heterad.__version__,
+        "configuration": _portable(detector.get_params()),
+        "n_features": int(detector.n_features_in_),
+        "feature_names": None if names is None else names.tolist(),
+        "threshold": detector.threshold_,
+    }
+
+
+def _contents(detector: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    task, calibration = detector.task_, detector.calibration_
+    tensors = {f"model.{name}": t.float() for name, t in detector.model_.state_dict().items()}
+    tensors |= {f"scaling.{name}": torch.from_numpy(a) for name, a in detector.scaling_._asdict().items()}
+    tensors["task.support_scores"] = torch.from_numpy(detector.support_scores_)
+    tensors |= {"task.z": task.adapted_.z, "task.w": task.adapted_.w}
+    if calibration is not None:
+        tensors["calibration.scores"] = torch.from_numpy(calibration.scores)
+        tensors["calibration.tasks"] = torch.from_numpy(calibration.tasks)
+    training = {name: getattr(detector, name) for name in SUMMARY}
+    training["validation_groups_"] = detector.validation_groups_.tolist()
+    columns = None if detector.columns_ is None else detector.columns_.record()
+    return tensors, {
+        "task_threshold": task.threshold_,
+        "training": training,
+        "learned_from": detector.learned_from_,
+        "columns": columns,
+    }
+
+
+def _fill(
+    detector: Any,
+    tensors: dict[str, Tensor],
+    record: dict[str, Any],
+    restore: Callable[[Any, dict[str, Tensor], dict[str, Any]], None],
+) -> None:
+    detector.n_features_in_ = record["n_features"]
+    if record["feature_names"] is not None:
+        detector.feature_names_in_ = np.array(record["feature_names"], dtype=object)
+    restore(detector, tensors, record)
+    detector.threshold_ = record["threshold"]
 
 
 def _restore(detector: Any, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
@@ -91,6 +140,11 @@ def _restore(detector: Any, tensors: dict[str, Tensor], record: dict[str, Any]) 
     for name in SUMMARY:
         setattr(detector, name, training[name])
     detector.validation_groups_ = np.asarray(training["validation_groups_"])
+    detector.learned_from_ = record.get("learned_from")
+    detector.columns_ = None if record.get("columns") is None else Columns.of(record["columns"])
+    detector.calibration_ = None
+    if "calibration.scores" in tensors:
+        detector.calibration_ = Calibration(*(tensors[f"calibration.{name}"].numpy() for name in ("scores", "tasks")))
     model = detector._new_model()
     model.load_state_dict({k.removeprefix("model."): t for k, t in tensors.items() if k.startswith("model.")})
     where = check_device(detector.device)

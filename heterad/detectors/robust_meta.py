@@ -10,8 +10,11 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from heterad.data.columns import Columns
 from heterad.data.tasks import TaskSet
 from heterad.detectors import model_file
+from heterad.detectors.adapted_tasks import AdaptedTasks
+from heterad.detectors.calibration import calibrate
 from heterad.detectors.inputs import check_groups, check_labels, fit_scaling
 from heterad.detectors.parameters import check_device, check_parameters, seeds
 from heterad.detectors.task import TaskDetector
@@ -20,6 +23,7 @@ from heterad.methods import RobustMeta, Sampling, meta_fit
 from heterad.train import ALONE, Loop, Processes, Settings
 
 MAX_OWN_SUPPORT = 10_000
+LABELS = {"anomalies": 1, "normals": 0, "unlabelled": -1}
 
 
 class RobustMetaDetector(ThresholdMixin, BaseEstimator):
@@ -54,6 +58,9 @@ class RobustMetaDetector(ThresholdMixin, BaseEstimator):
         n_iter_: training steps taken; best_iter_: the step whose weights are kept.
         best_validation_: its validation value (mean AUC), or None.
         validation_groups_: the tasks that validated.
+        calibration_: a ``Calibration`` of p-values from their normal rows, or None where there are none.
+        learned_from_: counts of ``rows``, ``tasks``, ``anomalies``, ``normals`` and ``unlabelled`` rows.
+        columns_: how the columns of files become features, where ``fit_files`` fitted the detector; else None.
         task_: the ``TaskDetector`` of the training rows themselves.
         support_scores_, threshold_: as in ``TaskDetector``, of ``task_``.
         n_features_in_, feature_names_in_: as in scikit-learn.
@@ -196,7 +203,13 @@ class RobustMetaDetector(ThresholdMixin, BaseEstimator):
         own = X[labels == -1] if (labels == -1).sum() >= 2 else X
         if len(own) > MAX_OWN_SUPPORT:
             own = own[rng.choice(len(own), MAX_OWN_SUPPORT, replace=False)]
-        return self._take_task(self._new_task(own))
+        self._take_task(self._new_task(own))
+        n_held = len(self.validation_groups_)
+        self.calibration_ = calibrate(self.many_tasks(n_held), X[held_out], labels[held_out], groups[held_out], rng)
+        counts = {name: int((labels == label).sum()) for name, label in LABELS.items()}
+        self.learned_from_ = {"rows": len(X), "tasks": len(np.unique(groups))} | counts
+        self.columns_: Columns | None = None
+        return self
 
     def adapt(self, X) -> TaskDetector:
         """Adapt to one task given only unlabelled rows, of which some may be anomalous.
@@ -218,7 +231,14 @@ class RobustMetaDetector(ThresholdMixin, BaseEstimator):
         """
         check_is_fitted(self, "task_")
         X = validate_data(self, X, reset=False, dtype=np.float64, ensure_min_samples=2)
-        return self._new_task(X)
+        task = self._new_task(X)
+        task.calibration_ = self.calibration_
+        return task
+
+    def many_tasks(self, n_tasks: int, file: str | os.PathLike[str] | None = None) -> AdaptedTasks:
+        """Room for ``n_tasks`` tasks to adapt and score together; for ``score_files``."""
+        check_is_fitted(self, "task_")
+        return AdaptedTasks(self.model_, self.scaling_, self.task_.adapted_, n_tasks, file)
 
     def decision_function(self, X) -> np.ndarray:
         """Score rows as members of the training rows' own task; see ``fit`` and ``TaskDetector``.
@@ -265,6 +285,20 @@ class RobustMetaDetector(ThresholdMixin, BaseEstimator):
             ValueError: it is damaged, foreign, or of a newer version of this library.
         """
         return model_file.load(cls, path, device)
+
+    def __getstate__(self) -> dict:
+        """Options as they are, and what was fitted as the bytes of a model file."""
+        state = super().__getstate__()
+        if not hasattr(self, "task_"):
+            return state
+        kept = {name: value for name, value in state.items() if not name.endswith("_")}
+        return kept | {"_fitted": model_file.pack(self)}
+
+    def __setstate__(self, state: dict) -> None:
+        data = state.pop("_fitted", None)
+        super().__setstate__(state)
+        if data is not None:
+            model_file.unpack(self, data)
 
     def _choose_validation(self, tasks: np.ndarray, chosen: Sequence | None, rng: np.random.Generator) -> np.ndarray:
         if chosen is None:

@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 from torch import Tensor
 
+from heterad.detectors.calibration import Calibration
 from heterad.detectors.inputs import Scaling
 from heterad.detectors.thresholds import ThresholdMixin
 from heterad.methods import RobustMeta
@@ -29,8 +30,11 @@ class TaskDetector(ThresholdMixin, BaseEstimator):
     Attributes:
         support_scores_: scores of the rows adapted to, in their order.
         threshold_: the score above which ``predict`` says 1; see ``set_threshold``.
+        calibration_: that of the parent, for ``p_values``; None where there is none.
         n_features_in_, feature_names_in_: as in scikit-learn.
     """
+
+    calibration_: Calibration | None = None
 
     def __init__(self, contamination: float = 0.1) -> None:
         self.contamination = contamination
@@ -78,6 +82,30 @@ class TaskDetector(ThresholdMixin, BaseEstimator):
             Kumagai et al. (2023), Eq. (5) and Fig. 4.
         """
         return self.attributes(self._check(X))
+
+    def p_values(self, X) -> np.ndarray:
+        """Conformal p-values: small where hardly any normal row of the held-out tasks scores as high.
+
+        Args:
+            X: features ``[n, D]``, finite.
+
+        Returns:
+            float64 ``[n]`` in (0, 1]; formula and guarantee: ``Calibration.p_values``.
+
+        Raises:
+            ValueError: as ``decision_function``, or the parent was fitted without held-out normal rows.
+
+        Cost:
+            As ``decision_function``.
+
+        Source:
+            See ``Calibration.p_values``.
+        """
+        if self.calibration_ is None:
+            raise ValueError(
+                "p_values: expected a detector fitted with validation tasks that have normal rows, got one without"
+            )
+        return self.calibration_.p_values(self.decision_function(X))
 
     def reconstruct(self, X) -> np.ndarray:
         """The task's normal version of each row, W h([x, z]), in the units of ``X``.

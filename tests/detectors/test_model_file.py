@@ -51,7 +51,7 @@ def test_the_record_is_readable_by_anyone(tmp_path: Path) -> None:
     size = int.from_bytes(file.read_bytes()[:8], "little")
     record = json.loads(json.loads(file.read_bytes()[8 : 8 + size])["__metadata__"]["heterad"])["record"]
     assert record["kind"] == "RobustMetaDetector"
-    assert record["format_version"] == 1
+    assert record["format_version"] == 2
     assert record["library_version"] == heterad.__version__
     assert record["feature_names"] == list("abcdefghij")
     assert record["configuration"]["hidden"] == 4
@@ -116,7 +116,7 @@ def rewrite(file: Path, **changes) -> None:
     ("changes", "message"),
     [
         ({"kind": "AHLDetector"}, "expected a RobustMetaDetector, got a AHLDetector"),
-        ({"format_version": 2}, "format version 2 is newer than this library's 1"),
+        ({"format_version": 3}, "format version 3 is newer than this library's 2"),
         ({"configuration": {"hidden": 5}}, "do not fit its configuration"),
         ({"configuration": {"unknown": 5}}, "do not fit its configuration"),
         ({"configuration": {"hidden": "many"}}, "do not fit its configuration"),

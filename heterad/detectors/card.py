@@ -1,0 +1,92 @@
+"""What a model file holds, in words."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from heterad.data.row_files import shortened
+from heterad.detectors.model_file import check_version
+from heterad.train import read_tensors
+
+
+def model_card(path: str | os.PathLike[str]) -> str:
+    """Describe a model file as a page of Markdown, without loading the model.
+
+    Args:
+        path: a file that a detector's ``save`` wrote, of any class.
+
+    Returns:
+        What the model is, what it learned from and how well, what it expects of rows, and its options.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is damaged, foreign, or of a newer version of this library.
+
+    Example:
+        >>> import numpy as np, pathlib, tempfile
+        >>> from heterad import RobustMetaDetector
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "model.safetensors"
+        >>> RobustMetaDetector(max_iter=2).fit(np.eye(8)).save(path)
+        >>> print(model_card(path).splitlines()[0])
+        # RobustMetaDetector
+    """
+    try:
+        tensors, record = read_tensors(path)
+    except ValueError as error:
+        raise ValueError(f"expected a model that heterad saved: {error}") from None
+    check_version(path, record)
+    n_numbers = sum(t.numel() for name, t in tensors.items() if name.startswith("model."))
+    sections = [
+        f"# {record['kind']}",
+        f"Written by heterad {record['library_version']}, format version {record['format_version']}; "
+        f"{n_numbers} learned numbers, {os.path.getsize(path)} bytes.",
+        _learned(record),
+        _rows(record),
+        _decisions(record, tensors),
+        "## Options\n\n" + "\n".join(f"* {name}: {value}" for name, value in sorted(record["configuration"].items())),
+    ]
+    return "\n\n".join(section for section in sections if section)
+
+
+def _learned(record: dict[str, Any]) -> str:
+    training = record.get("training") or record
+    history = training.get("history_") or training.get("history") or {}
+    lines = ["## Training\n"]
+    if record.get("learned_from"):
+        lines.append("* Learned from: " + ", ".join(f"{n} {name}" for name, n in record["learned_from"].items()))
+    lines.append(f"* Steps: {training.get('n_iter_', training.get('n_iter'))}")
+    if history.get("seconds"):
+        lines.append(f"* Seconds: {history['seconds'][-1]:.1f}")
+    if training.get("best_validation_") is not None:
+        n = len(training["validation_groups_"])
+        lines.append(
+            f"* Kept: step {training['best_iter_']}, {training['best_validation_']:.4f} on {n} validation tasks (mean "
+            "AUC, or minus the loss where they have no labelled anomalies)"
+        )
+    return "\n".join(lines)
+
+
+def _rows(record: dict[str, Any]) -> str:
+    columns, names = record.get("columns"), record.get("feature_names")
+    lines = ["## Rows\n", f"* Features: {record['n_features']}" + (f": {shortened(map(str, names))}" if names else "")]
+    if columns:
+        lines.append(f"* Column of tasks: {columns['task'] or 'none'}")
+        for name, values in columns["categories"].items():
+            lines.append(f"* One-hot: {name}, of {shortened(values)}")
+        lines.append(f"* Missing numbers: {'refused' if columns['fill'] is None else 'become the median in training'}")
+    return "\n".join(lines)
+
+
+def _decisions(record: dict[str, Any], tensors: dict[str, Any]) -> str:
+    lines = ["## Decisions\n", f"* Threshold of the training rows as one task: {record['threshold']:.6g}"]
+    if "calibration.tasks" in tensors:
+        of = tensors["calibration.tasks"]
+        n_tasks = len(of.unique())
+        lines.append(
+            f"* p-values: from {len(of)} normal rows of {n_tasks} held-out tasks; for a new task "
+            f"P(p <= a) <= a + (1 - a) / {n_tasks + 1}"
+        )
+    elif record["kind"] == "RobustMetaDetector":
+        lines.append("* p-values: none, for want of normal rows in held-out tasks")
+    return "\n".join(lines)
