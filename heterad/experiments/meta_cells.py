@@ -66,11 +66,11 @@ def run_cell(key: Mapping[str, Any], folder: Path | None) -> list[dict[str, Any]
         split = split._replace(targets={share: split.targets[share][:1] for share in (0.0, 0.05, 0.1, 0.5)})
     if how.meta_learned:
         trained = max(_train_all(how, grid, split, key["seed"]), key=lambda found: found.validation)
-        return _rows(trained, test(trained.members, split))
+        return _rows(trained, evaluate(trained.members, split))
     tested = []
     for hyper in grid:
         learner = make(how, hyper, split, key["seed"])
-        tested.append((Trained(hyper, [learner], np.nan, 0, 0.0), test([learner], split, 10 * CHUNK)))
+        tested.append((Trained(hyper, [learner], np.nan, 0, 0.0), evaluate([learner], split, 10 * CHUNK)))
     return _rows(*max(tested, key=lambda found: np.mean([auc for auc, _ in found[1].values()])))
 
 
@@ -81,7 +81,7 @@ def make(how: Recipe, hyper: Mapping[str, Any], split: Split, seed: int) -> Meta
     return learner
 
 
-def test(members: Sequence[MetaLearner], split: Split, chunk: int = CHUNK) -> dict[float, tuple[float, float]]:
+def evaluate(members: Sequence[MetaLearner], split: Split, chunk: int = CHUNK) -> dict[float, tuple[float, float]]:
     """Mean AUC over the target tasks, and the seconds taken, by contamination; ``chunk`` numbers at once."""
     x = torch.as_tensor(split.x)
     found: dict[float, tuple[float, float]] = {}
@@ -108,6 +108,8 @@ def prepare(split: Split) -> Tasks:
 def _train_all(how: Recipe, grid: Sequence[Mapping[str, Any]], split: Split, seed: int) -> list[Trained]:
     tasks = prepare(split)
     sampling = replace(how.sampling, support_size=tasks.n_support)
+    a_quarter = len(tasks.source) // (4 * how.sampling.tasks_per_step)  # of a pass over the tasks
+    settings = replace(how.settings, eval_every=max(how.settings.eval_every, a_quarter))
     found = []
     for hyper in [h for i, h in enumerate(grid) if _chosen(how, h) not in [_chosen(how, g) for g in grid[:i]]]:
         members, loops = [], []
@@ -121,7 +123,7 @@ def _train_all(how: Recipe, grid: Sequence[Mapping[str, Any]], split: Split, see
                     generator,
                     validation=tasks.validation,
                     sampling=sampling,
-                    settings=how.settings,
+                    settings=settings,
                 )
             )
             members.append(learner)

@@ -21,6 +21,8 @@ Hyper = Mapping[str, Any]
 PAPER = Settings(max_iter=10_000, lr=1e-3, eval_every=50, patience=10)
 """Section 4.3 and appendix E; how early the paper's early stop is, it does not say."""
 
+BEST_SETTINGS = Settings(max_iter=2_000, lr=1e-3, eval_every=50, patience=6)
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -51,11 +53,14 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Variant:
-    """A change of the method (its hyper-parameters, its outer objective) or of the source tasks."""
+    """A change of the method (its hyper-parameters, its training) or of the source tasks; None changes nothing."""
 
     hyper: Hyper = field(default_factory=dict)
     setting: Setting = field(default_factory=Setting)
     outer: str | None = None
+    sampling: Sampling | None = None
+    settings: Settings | None = None
+    n_members: int | None = None
 
 
 OURS_GRID = tuple({"lam_init": lam, "task_dim": k} for lam, k in product((0.1, 1.0, 10.0), (32, 64, 128)))
@@ -78,7 +83,17 @@ FORMS = {
     "sum": Variant({"encoder": "sum"}),
     "set transformer": Variant({"encoder": "set-transformer"}),
 }
-GAINS: dict[str, Variant] = {}
+STEP_OF_4 = Sampling(tasks_per_step=4)
+FOREIGN = Sampling(tasks_per_step=4, foreign=3)
+GAINS = {
+    "4 tasks a step": Variant(sampling=STEP_OF_4),
+    "4 tasks, foreign normals": Variant(sampling=FOREIGN),
+    "lr 3e-3": Variant(settings=replace(PAPER, lr=3e-3)),
+    "hidden 64": Variant({"hidden": 64}),
+    "J=64": Variant({"embed_dim": 64}),
+    "lambda per feature": Variant({"per_feature": True}),
+    "3 members": Variant(n_members=3),
+}
 VARIANTS: dict[str, Variant] = {
     "": Variant(),
     **FORMS,
@@ -109,7 +124,9 @@ def recipe(method: str, variant: str = "") -> Recipe:
             f"method: expected one of {', '.join(METHODS)} and a known variant, got {method!r}, {variant!r}"
         )
     found, change = METHODS[method], VARIANTS[variant]
-    return replace(found, fixed={**found.fixed, **change.hyper}, outer=change.outer or found.outer)
+    changed = {name: getattr(change, name) for name in ("outer", "sampling", "settings", "n_members")}
+    given = {name: value for name, value in changed.items() if value is not None}
+    return replace(found, fixed={**found.fixed, **change.hyper}, **given)
 
 
 def _baseline(name: str) -> Recipe:
@@ -120,6 +137,7 @@ def _baseline(name: str) -> Recipe:
 
 METHODS: dict[str, Recipe] = {
     OURS: Recipe(RobustMeta, OURS_GRID, OURS_SHORT),
+    BEST: Recipe(RobustMeta, OURS_GRID, OURS_SHORT, sampling=FOREIGN, settings=BEST_SETTINGS, n_members=3),
     **{name: _baseline(name) for name in BASELINES},
 }
 META_LEARNERS = tuple(name for name, found in METHODS.items() if found.meta_learned)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from heterad.experiments.meta_cells import Tasks, make, prepare, test
+from heterad.experiments.meta_cells import Tasks, evaluate, make, prepare
 from heterad.experiments.meta_methods import META_LEARNERS, recipe
 from heterad.experiments.meta_published import LABELS, TABLE3
 from heterad.experiments.meta_report import markdown
@@ -61,7 +61,7 @@ def time_all(key: Mapping[str, Any], folder: Path | None) -> list[dict[str, Any]
                 for _ in range(steps):
                     _step(learner, optimizers[name], tasks, generator)
                 trained[name].append(time.perf_counter() - started)
-                tested[name].append(test([learner], part)[0.3][1])
+                tested[name].append(evaluate([learner], part)[0.3][1])
     finally:
         torch.set_num_threads(threads)
     return [

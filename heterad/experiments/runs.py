@@ -135,10 +135,8 @@ def _each(run: Callable[[Key], Results], todo: dict[str, Row], jobs: int) -> Ite
 
 
 def _one_thread() -> None:
-    """As many processes as cores leave none to a second thread."""
-    import torch
-
-    torch.set_num_threads(1)
+    """As many processes as cores leave none to a second thread. Told before torch is imported."""
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @contextmanager

@@ -1,0 +1,84 @@
+"""Files of runs: one writer at a time, nothing half written, killed runs that go on, several processes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from heterad.experiments.runs import complete, read_rows
+
+
+def double(key):
+    return [{"part": part, "value": 2 * key["seed"] + part} for part in range(2)]
+
+
+KEYS = [{"seed": seed} for seed in range(3)]
+ROWS = [{"seed": s, "part": p, "value": 2 * s + p} for s in range(3) for p in range(2)]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_run_of_several_rows_by_one_or_more_processes(jobs: int, tmp_path) -> None:
+    file = tmp_path / "new" / "runs.jsonl"
+    assert complete(file, KEYS, double, jobs=jobs) == ROWS
+    assert sorted(map(json.dumps, read_rows(file))) == sorted(map(json.dumps, ROWS))
+    assert complete(file, KEYS[1:], None, jobs=jobs) == ROWS[2:]
+    assert [path.name for path in file.parent.iterdir()] == ["runs.jsonl"]
+
+
+def test_an_error_leaves_what_was_done(tmp_path) -> None:
+    def run(key):
+        if key["seed"] == 2:
+            raise ZeroDivisionError
+        return double(key)
+
+    told: list[tuple[int, int]] = []
+    with pytest.raises(ZeroDivisionError):
+        complete(tmp_path / "runs.jsonl", KEYS, run)
+    assert read_rows(tmp_path / "runs.jsonl") == ROWS[:4]
+    assert complete(tmp_path / "runs.jsonl", KEYS, double, report=lambda *at: told.append(at)) == ROWS
+    assert told == [(2, 3), (3, 3)]
+
+
+def test_a_run_whose_last_rows_are_cut_off_is_done_again(tmp_path) -> None:
+    file = tmp_path / "runs.jsonl"
+    complete(file, KEYS, double)
+    file.write_text(file.read_text()[:-4])
+    assert read_rows(file) == ROWS[:-1]
+    assert complete(file, KEYS, double) == ROWS
+    assert read_rows(file) == ROWS
+
+
+def test_a_second_run_is_refused_and_a_killed_one_leaves_no_half_rows(tmp_path) -> None:
+    file = tmp_path / "runs.jsonl"
+    code = (
+        "import sys, time\n"
+        "from heterad.experiments.runs import complete\n"
+        "def run(key):\n"
+        "    time.sleep(60 * key['seed'])\n"
+        "    return [{'part': 0}, {'part': 1}]\n"
+        "complete(sys.argv[1], [{'seed': 0}, {'seed': 1}], run)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(file)]) as first:
+        try:
+            wait_for(file)
+            with pytest.raises(OSError, match=r"runs.jsonl: another run is writing to it; wait for it"):
+                complete(file, KEYS, double)
+        finally:
+            first.kill()
+    assert len(read_rows(file)) == 2
+    rows = complete(file, [{"seed": 0}, {"seed": 1}], double)
+    assert [row["part"] for row in rows] == [0, 1, 0, 1]
+    assert "value" not in rows[0]
+
+
+def wait_for(file: Path) -> None:
+    for _ in range(600):
+        if file.exists():
+            return
+        time.sleep(0.1)
+    raise TimeoutError(file)
