@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from heterad.data.protocol import CONTAMINATIONS
 from heterad.experiments.ahl_tables import standard_error
+from heterad.experiments.meta_methods import OURS
 from heterad.experiments.meta_published import NAMES
 from heterad.experiments.table import Row
 
@@ -90,27 +91,36 @@ def cells(found: Mapping[str, Mapping[Place, float]]) -> dict[str, Cell]:
 
 
 def table(
-    rows: Sequence[Row], title: str, columns: Sequence[Column], paper: Mapping[str, Mapping[str, float]], note: str = ""
+    rows: Sequence[Row],
+    title: str,
+    columns: Sequence[Column],
+    paper: Mapping[str, Mapping[str, float]],
+    *,
+    datasets: Sequence[str] = tuple(NAMES),
+    special: bool = True,
 ) -> str:
-    """A line for each data set and a line of the paper's figures below it; empty if there are no rows.
+    """A line for each data set and a line of the paper's figures below it.
 
-    Columns and lines without a single run are left out.
+    Columns and lines without a single run are left out. The table is empty if there are no rows and, where it is
+    ``special``, if there are none but those of the method as it is, which every table shares.
     """
     by_set = {}
-    for dataset in NAMES:
+    for dataset in datasets:
         found = {c.label: values(rows, dataset, c.method, c.variant) for c in columns}
-        if any(found.values()):
+        if any(found[c.label] for c in columns if not special or (c.method, c.variant) != (OURS, "")):
             by_set[dataset] = cells(found)
-    shown = [c for c in columns if any(c.label in line for line in by_set.values())]
     if not by_set:
         return ""
+    shown = [c for c in columns if any(c.label in line for line in by_set.values())]
     lines = [["Data", *(c.label for c in shown)]]
     for dataset, line in by_set.items():
         lines.append([NAMES[dataset], *(_text(line.get(c.label)) for c in shown)])
         if dataset in paper:
             published = [paper[dataset].get(c.name) for c in shown]
             lines.append(["*paper*", *("" if v is None else f"{v:.2f}" for v in published)])
-    return "\n".join(filter(None, [f"**{title}**", "", markdown(lines), "", counted(by_set), note]))
+    names = {(c.method, c.variant) for c in shown}
+    grids = {str(r["grid"]) for r in rows if r.get("dataset") in by_set and (r["method"], r["variant"]) in names}
+    return f"**{title}**\n\n{markdown(lines)}\n\n{counted(by_set)} Grid: {', '.join(sorted(grids))}."
 
 
 def counted(by_set: Mapping[str, Mapping[str, Cell]]) -> str:
@@ -141,20 +151,6 @@ def markdown(lines: Sequence[Sequence[str]]) -> str:
 
     rule = "|:" + "-" * (width[0] + 1) + "|" + "|".join("-" * (w + 1) + ":" for w in width[1:]) + "|"
     return "\n".join([row(lines[0]), rule, *(row(line) for line in lines[1:])])
-
-
-def printer(
-    title: str, columns: Sequence[Column], paper: Mapping[str, Mapping[str, float]], note: str = ""
-) -> Callable[[Sequence[Row]], str]:
-    """``table`` of the rows to come, for a table whose first column alone is not worth printing."""
-
-    def report(rows: Sequence[Row]) -> str:
-        others = {(c.method, c.variant) for c in columns[1:]}
-        if not any((row.get("method"), row.get("variant")) in others and "auc" in row for row in rows):
-            return ""
-        return table(rows, title, columns, paper, note)
-
-    return report
 
 
 def _text(cell: Cell | None) -> str:

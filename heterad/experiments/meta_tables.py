@@ -21,11 +21,11 @@ from heterad.experiments.meta_methods import (
     TASK_COUNTS,
     TASK_DIMS,
 )
-from heterad.experiments.meta_report import Column, printer
+from heterad.experiments.meta_report import Column, table
 from heterad.experiments.meta_sets import DATASETS, SMOKE
 from heterad.experiments.meta_starts import report_starts
 from heterad.experiments.meta_times import report_times, time_all, timing_keys
-from heterad.experiments.table import Options, Table, choose
+from heterad.experiments.table import Options, Row, Table, choose
 
 FEW_LABELS, FEW_TASKS, ENTROPY = "1 % labelled anomalies", "10 % tasks with anomalies", "cross-entropy"
 
@@ -72,11 +72,13 @@ def _table(
     published: Mapping[str, Mapping[str, float]],
     *,
     datasets: Sequence[str] = DATASETS,
+    special: bool = True,
     draw: Any = None,
-    note: str = "",
 ) -> Table:
-    keys = partial(cells, methods=methods, datasets=datasets)
-    return Table(name, title, keys, run_cell, printer(title, columns, published, note), draw)
+    def report(rows: Sequence[Row]) -> str:
+        return table(rows, title, columns, published, datasets=(*datasets, SMOKE), special=special)
+
+    return Table(name, title, partial(cells, methods=methods, datasets=datasets), run_cell, report, draw)
 
 
 def _compared(variant: str, methods: Sequence[str]) -> list[Column]:
@@ -105,6 +107,7 @@ META_TABLES: tuple[Table, ...] = (
         _of("", _ALL),
         _compared("", _ALL),
         paper.TABLE1,
+        special=False,
         draw=figures.draw_ratios,
     ),
     _table(

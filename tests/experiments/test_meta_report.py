@@ -1,0 +1,84 @@
+"""Means, errors, pairs and bold print of known rows."""
+
+from __future__ import annotations
+
+import pytest
+
+from heterad.experiments.meta_report import Cell, Column, cells, markdown, table, values
+from heterad.experiments.meta_starts import report_starts
+from heterad.experiments.meta_times import report_times
+
+
+def row(method: str, split: int, auc: float, *, dataset: str = "isolet", variant: str = "", **others) -> dict:
+    key = {"dataset": dataset, "method": method, "variant": variant, "split": split, "seed": 0, "label_ratio": 0.2}
+    return {**key, "grid": "full", "anomaly_ratio": 0.1, "seconds": 1.0, "auc": auc, **others}
+
+
+def test_values_average_the_anomaly_ratios_of_table_1_alone() -> None:
+    rows = [row("ours", 0, 0.9), row("ours", 0, 0.7, anomaly_ratio=0.5), row("ours", 0, 0.1, anomaly_ratio=0.01)]
+    assert values(rows, "isolet", "ours") == {(0, 0, 0.2): pytest.approx(80)}
+    assert values(rows, "isolet", "ours", ratios=(0.01,)) == {(0, 0, 0.2): pytest.approx(10)}
+    assert values(rows, "iot", "ours") == {}
+
+
+def test_the_full_grid_counts_before_a_short_one() -> None:
+    rows = [row("ours", 0, 0.9), row("ours", 0, 0.1, grid="short"), row("ours", 1, 0.2, grid="short")]
+    assert values(rows, "isolet", "ours") == {(0, 0, 0.2): 90, (1, 0, 0.2): 20}
+
+
+def test_what_needs_no_labels_stands_at_every_label_ratio() -> None:
+    rows = [row("ours", 0, 0.9), row("ours", 0, 0.9, label_ratio=0.1), row("if", 0, 0.5, label_ratio=None)]
+    assert values(rows, "isolet", "if") == {(0, 0, 0.1): 50, (0, 0, 0.2): 50}
+
+
+def test_cells_are_bold_where_pairs_cannot_tell() -> None:
+    best = {(s, 0, 0.2): 80.0 + 10 * s for s in range(5)}
+    close = {place: v - (1 if place[0] % 2 else -0.5) for place, v in best.items()}
+    behind = {place: v - 1 - 0.1 * place[0] for place, v in best.items()}
+    found = cells({"best": best, "close": close, "behind": behind, "none": {}})
+    assert {name: cell.bold for name, cell in found.items()} == {"best": True, "close": True, "behind": False}
+    assert found["best"] == Cell(100, pytest.approx(50**0.5), 5, True)
+    assert cells({"a": {(0, 0, 0.2): 1.0}, "b": {(0, 0, 0.2): 0.9}})["b"].bold is False
+
+
+def test_errors_are_of_splits_not_of_label_ratios() -> None:
+    found = cells({"a": {(s, 0, ratio): 50.0 + s for s in range(2) for ratio in (0.1, 0.2, 0.3)}})
+    assert found["a"].error == pytest.approx(0.5)
+
+
+def test_a_table_stands_beside_the_papers() -> None:
+    rows = [row(m, s, v + s / 100) for s in range(2) for m, v in (("ours", 0.9), ("if", 0.7))]
+    columns = [Column("Ours", "ours", "", "ours"), Column("IF", "if", "", "if"), Column("AE", "ae", "", "ae")]
+    text = table(rows, "Title", columns, {"isolet": {"ours": 95.69, "if": 92.54}}).splitlines()
+    assert text[0] == "**Title**"
+    assert text[2:6] == [
+        "| Data    |             Ours |           IF |",
+        "|:--------|-----------------:|-------------:|",
+        "| Isolet  | **90.50** ± 0.50 | 70.50 ± 0.50 |",
+        "| *paper* |            95.69 |        92.54 |",
+    ]
+    assert text[-1].startswith("Runs (splits × label ratios × seeds) of each mean: Isolet 2;")
+    assert text[-1].endswith("Grid: full.")
+
+
+def test_rows_that_every_table_shares_fill_none_but_the_first() -> None:
+    rows, columns = [row("ours", 0, 0.9)], [Column("Ours", "ours", "", ""), Column("w/o A", "ours", "w/o A", "w/o A")]
+    assert table(rows, "Title", columns, {}) == ""
+    assert "Isolet" in table(rows, "Title", columns, {}, special=False)
+    assert "w/o A" in table([*rows, row("ours", 0, 0.8, variant="w/o A")], "Title", columns, {})
+
+
+def test_starts_and_times() -> None:
+    assert report_starts([row("ours", 0, 0.9, dataset="mnist_r")]) == ""
+    rows = [row("ours", 0, 0.8, dataset="mnist_r", variant=v) for v in ("", "w/o Initial", "w/o Initial, I=50")]
+    assert "808.9" in report_starts(rows)
+    timed = [
+        {"timing": "mnist_r", "split": 0, "seed": 0, "method": m, "train_seconds": t, "test_seconds": t / 1000}
+        for m, t in (("ours", 30.0), ("proto", 20.0))
+    ]
+    assert "1.50" in report_times(timed)
+    assert report_times(timed[:1]) == ""
+
+
+def test_markdown_is_aligned() -> None:
+    assert markdown([["", "x"], ["name", "100"]]).splitlines()[1] == "|:-----|----:|"
