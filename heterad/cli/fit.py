@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from heterad.cli import ahl as ahl_commands
 from heterad.cli.progress import bars
 from heterad.data.tables import read_table
 from heterad.data.whole_file import writable_file
@@ -31,12 +32,14 @@ def fit(
     tensorboard: Path | None = None,
     device: str = "cpu",
     timeout: float = 600,
+    method: Literal["robust-meta", "ahl"] = "robust-meta",
+    ahl: ahl_commands.AHLOptions = ahl_commands.AHLOptions(),  # noqa: B008 - frozen
 ) -> None:
-    """Meta-train a detector on files of many tasks.
+    """Meta-train a detector on files of many tasks, or learn by AHL from few seen anomalies.
 
     Args:
         data: CSV or Parquet files, folders or globs of them; every column not named below is a feature and holds
-            numbers.
+            numbers. For --method ahl also a folder of images with train/good, as in MVTec AD.
         task: Column that names each row's task; without it all rows are one task.
         label: Column with 1 (anomaly), 0 (normal), -1 or nothing (unlabelled); without it nothing is labelled.
         ignore: Columns that are no features.
@@ -50,8 +53,16 @@ def fit(
         tensorboard: Folder to write the training curve to for TensorBoard.
         device: Where to train: cpu, or cuda, of which each process of torchrun takes its own.
         timeout: Seconds after which another process of torchrun that does not answer counts as dead.
+        method: Meta-learning from many tasks, or AHL from normals and few anomalies of one.
+        ahl: Of --method ahl.
     """
     writable_file(model)
+    if method == "ahl":
+        foreign = {"task": task, "one_hot": one_hot, "checkpoint": checkpoint, "json_log": json_log}
+        if given := [name for name, value in {**foreign, "tensorboard": tensorboard}.items() if value]:
+            raise ValueError(f"{given[0]}: has no meaning with --method ahl")
+        return ahl_commands.fit(data, label, ignore, model, ahl, seed, device)
+    ahl.refuse()
     table = read_table(data, task=task, label=label, ignore=ignore, one_hot=one_hot, missing=missing)
     with join(device, timeout=timeout) as processes, bars(shown=processes.first) as report:
         report("meta-training", 0, max_iter)

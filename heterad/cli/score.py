@@ -7,10 +7,12 @@ from typing import Annotated
 
 import tyro
 
+from heterad.cli import ahl
 from heterad.cli.progress import bars
 from heterad.data.parts import check_format
 from heterad.data.whole_file import writable_file
 from heterad.detectors import RobustMetaDetector, score_files
+from heterad.detectors.ahl_files import is_ahl
 
 Model = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
 Data = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="DATA [DATA ...]")]
@@ -43,6 +45,10 @@ def score(
         device: Where to compute: cpu or cuda.
     """
     writable_file(check_format(out))
+    if is_ahl(model):
+        if given := [name for name, value in (("task", task), ("threshold", threshold), ("explain", explain)) if value]:
+            raise ValueError(f"{given[0]}: has no meaning for a model of --method ahl")
+        return ahl.score(model, data, out, contamination, device)
     detector = RobustMetaDetector.load(model, device=device)
     with bars() as report:
         found = score_files(

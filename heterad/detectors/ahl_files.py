@@ -13,6 +13,7 @@ from heterad.data.images import GOOD, ImageSet, read_image_folder
 from heterad.data.tables import read_table, write_table
 from heterad.detectors.ahl import AHLDetector
 from heterad.detectors.image_features import SMALL
+from heterad.train import read_tensors
 
 Source = str | os.PathLike[str]
 
@@ -71,7 +72,7 @@ def fit_ahl(
     Example:
         See ``tests/detectors/test_ahl_files.py``, which makes such a folder.
     """
-    paths = [data] if isinstance(data, (str, os.PathLike)) else list(data)
+    paths: list[Source] = [data] if isinstance(data, (str, os.PathLike)) else list(data)
     images = len(paths) == 1 and Path(paths[0]).is_dir() and not _has_tables(Path(paths[0]))
     if images:
         x, y = _rows_of(read_image_folder(paths[0], size=size, skip_unreadable=skip_unreadable), seen)
@@ -88,6 +89,14 @@ def fit_ahl(
     detector = AHLDetector(base, epochs=epochs, backbone=chosen, device=device, random_state=seed)
     detector.fit(x, y, callback=callback and (lambda loop: callback(len(loop.history["step"]), epochs)))
     return Fitted(detector, int((y == 0).sum()), int(y.sum()))
+
+
+def is_ahl(model: Source) -> bool:
+    """Whether a file is a model that ``AHLDetector.save`` wrote; what cannot be read is not."""
+    try:
+        return read_tensors(model)[1].get("kind") == AHLDetector.__name__
+    except (OSError, ValueError):
+        return False
 
 
 def score_ahl(
@@ -119,7 +128,7 @@ def score_ahl(
     detector = AHLDetector.load(model, device=device)
     if contamination is not None:
         detector.set_threshold(contamination=contamination)
-    paths = [data] if isinstance(data, (str, os.PathLike)) else list(data)
+    paths: list[Source] = [data] if isinstance(data, (str, os.PathLike)) else list(data)
     if detector.backbone is not None:
         if len(paths) != 1:
             raise ValueError(f"data: expected one folder of images, as the model learned from, got {len(paths)} paths")

@@ -84,3 +84,21 @@ def test_what_is_refused(folder: Path, tmp_path: Path) -> None:
     empty.mkdir()
     with pytest.raises(ValueError, match="expected a folder with train/good"):
         fit_ahl(empty)
+
+
+def test_the_command_line(folder: Path, tmp_path: Path, capsys) -> None:
+    pytest.importorskip("tyro", reason="tyro is not installed")
+    from heterad.cli import run
+
+    model, out = str(tmp_path / "m.safetensors"), str(tmp_path / "s.csv")
+    options = ["--method", "ahl", "--ahl.base", "devnet", "--ahl.epochs", "1", "--ahl.seen", "hole"]
+    assert run(["fit", str(folder), "--model", model, *options]) == 0
+    assert "Learned from 9 normals and 5 seen anomalies." in capsys.readouterr().out
+    assert run(["score", model, str(folder), "--out", out]) == 0
+    assert "Scored 16, " in capsys.readouterr().out
+    assert run(["fit", str(folder), "--model", model, "--ahl.shots", "3"]) == 2
+    assert "ahl.shots: needs --method ahl" in capsys.readouterr().err
+    assert run(["fit", str(folder), "--model", model, "--method", "ahl", "--task", "t"]) == 2
+    assert "task: has no meaning with --method ahl" in capsys.readouterr().err
+    assert run(["score", model, str(folder), "--out", out, "--explain", "3"]) == 2
+    assert "explain: has no meaning for a model of --method ahl" in capsys.readouterr().err

@@ -1,0 +1,71 @@
+"""What ``heterad fit --method ahl`` and ``heterad score`` of such a model do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Literal
+
+from heterad.cli.progress import bars
+from heterad.detectors.ahl_files import fit_ahl, score_ahl
+
+
+@dataclass(frozen=True)
+class AHLOptions:
+    """Of --method ahl.
+
+    Args:
+        base: The base model.
+        backbone: For images: small, a network that learns from the normals, or torchvision/MODEL or timm/MODEL.
+        seen: For images: folders of test to learn from as seen anomalies, beside the folders of train.
+        shots: Learn from so many seen anomalies, drawn at random; the default is all.
+        size: Height and width to resize images to.
+        skip_unreadable: Leave out images that cannot be decoded.
+        epochs: Epochs of training.
+    """
+
+    base: Literal["dra", "devnet"] = "dra"
+    backbone: str = "small"
+    seen: tuple[str, ...] = ()
+    shots: int | None = None
+    size: int | None = None
+    skip_unreadable: bool = False
+    epochs: int = 30
+
+    def refuse(self) -> None:
+        """Raise if any was given, for another method."""
+        given = [field.name for field in fields(self) if getattr(self, field.name) != field.default]
+        if given:
+            raise ValueError(f"ahl.{given[0]}: needs --method ahl")
+
+
+def fit(
+    data: tuple[Path, ...],
+    label: str | None,
+    ignore: tuple[str, ...],
+    model: Path,
+    options: AHLOptions,
+    seed: int,
+    device: str,
+) -> None:
+    """Fit and save a detector."""
+    given = {field.name: getattr(options, field.name) for field in fields(options)}
+    with bars() as report:
+        found = fit_ahl(
+            data,
+            label=label,
+            ignore=ignore,
+            seed=seed,
+            device=device,
+            callback=lambda done, total: report("training", done, total),
+            **given,
+        )
+    found.detector.save(model)
+    print(f"Learned from {found.n_normal} normals and {found.n_seen} seen anomalies.")
+    print(f"Wrote {model}. Next: heterad score {model} NEW --out scores.csv")
+
+
+def score(model: Path, data: tuple[Path, ...], out: Path, contamination: float | None, device: str) -> None:
+    """Score images or rows."""
+    n, n_odd = score_ahl(model, data, out, contamination=contamination, device=device)
+    print(f"Scored {n}, {n_odd} of them anomalous. Wrote {out}.")
