@@ -13,6 +13,8 @@ from heterad.data.parts import check_format
 from heterad.data.whole_file import writable_file
 from heterad.detectors import RobustMetaDetector, score_files
 from heterad.detectors.ahl_files import is_ahl
+from heterad.detectors.score_files import shard
+from heterad.train import join
 
 Model = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
 Data = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="DATA [DATA ...]")]
@@ -35,8 +37,8 @@ def score(
         model: File that heterad fit wrote.
         data: CSV or Parquet files, folders or globs of them, with the columns the model was fitted to; other columns
             are passed over.
-        out: File to write, .csv or .parquet: row, task, score (higher is more anomalous), p-value and label (1
-            anomaly, 0 normal) of each row.
+        out: File to write, .csv or .parquet (each process of torchrun one of its own): row, task, score (higher is more
+            anomalous), p-value and label (1 anomaly, 0 normal) of each row.
         task: Column that names each row's task, by default the one the model was fitted with; tasks need not be known.
         contamination: Share of rows of each task to label anomalous; the model's own is the default.
         threshold: Label rows anomalous above this score instead.
@@ -49,10 +51,9 @@ def score(
         if given := [name for name, value in (("task", task), ("threshold", threshold), ("explain", explain)) if value]:
             raise ValueError(f"{given[0]}: has no meaning for a model of --method ahl")
         return ahl.score(model, data, out, contamination, device)
-    detector = RobustMetaDetector.load(model, device=device)
-    with bars() as report:
+    with join(device) as processes, bars(shown=processes.first) as report:
         found = score_files(
-            detector,
+            RobustMetaDetector.load(model, device=processes.device),
             data,
             out,
             task=task,
@@ -61,7 +62,9 @@ def score(
             explain=explain,
             support=support,
             report=report,
+            processes=processes,
         )
-    for note in found.notes:
+    for note in found.notes if processes.first else []:
         print(f"Note: {note}.")
-    print(f"Scored {found.n_rows} rows of {found.n_tasks} tasks, {found.n_anomalous} of them anomalous. Wrote {out}.")
+    about = f"Scored {found.n_rows} rows of {found.n_tasks} tasks, {found.n_anomalous} of them anomalous."
+    print(f"{about} Wrote {shard(out, processes)}.")

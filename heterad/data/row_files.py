@@ -23,6 +23,7 @@ EXPECTED = {
     "text": "text",
 }
 ROWS, VALUES = 1 << 16, 1 << 21  # of a record batch, at most
+WHOLE = slice(None)
 CSV_BLOCK = 1 << 23  # bytes of text parsed at a time; holds at least one row of ten thousand columns
 
 
@@ -87,11 +88,12 @@ class RowFiles:
                     f"{file}: no column {shortened(map(repr, missing), 10)}; the columns are {shortened(have)}"
                 )
 
-    def batches(self, kinds: Mapping[str, str]) -> Iterator[Rows]:
+    def batches(self, kinds: Mapping[str, str], part: slice = WHOLE) -> Iterator[Rows]:
         """Read columns in record batches of at most some 64 K rows, fewer where there are many columns.
 
         Args:
             kinds: column -> "number" or "label" (both read as float64; null where nothing stands) or "text".
+            part: of the files.
 
         Yields:
             Rows, file after file; ``batch`` holds the columns in the order of ``kinds``.
@@ -105,7 +107,7 @@ class RowFiles:
             One pass; memory some batches, however large the files and their row groups.
         """
         self.require(list(kinds))
-        for file in self.files:
+        for file in self.files[part]:
             keys = {name: value for name, value in self._keys[file].items() if name in kinds}
             inside = {name: kind for name, kind in kinds.items() if name not in keys}
             first = 0

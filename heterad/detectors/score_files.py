@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from heterad.detectors.adapted_tasks import UnusableError
 from heterad.detectors.gather import LEAST, GatheredTasks, Report
 from heterad.detectors.robust_meta import RobustMetaDetector
 from heterad.detectors.thresholds import check_share
+from heterad.train import ALONE, Processes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -49,6 +51,7 @@ def score_files(
     support: int = 512,
     seed: int = 0,
     report: Report | None = None,
+    processes: Processes = ALONE,
 ) -> Scored:
     """Adapt a detector to every task in files, known or not, and write a score for every row.
 
@@ -76,14 +79,16 @@ def score_files(
         support: rows of a task to adapt to at most, >= 2.
         seed: of the samples.
         report: called with stage, done and total.
+        processes: those that score together: each adapts to all tasks, scores its share of the files, and writes
+            ``shard(out, processes)``.
 
     Returns:
         See ``Scored``.
 
     Raises:
         OSError: a file cannot be read or written.
-        ValueError: an option is out of range, columns are missing (named), or a value cannot be used (named with
-            its place).
+        ValueError: an option is out of range, there are more processes than files, columns are missing (named), or a
+            value cannot be used (named with its place).
 
     Cost:
         Three passes over the files (more where the samples of all tasks exceed 128 MB); memory does not grow with
@@ -104,21 +109,36 @@ def score_files(
     columns, notes = choose_columns(detector, files, task)
     _check(len(columns.names), contamination, threshold, explain, support)
     share = detector.contamination if contamination is None else contamination
+    part = processes.share(len(files.files))
     job = {
+        "part": [part.start, part.stop],
         "files": files.fingerprint(),
         "model": hashlib.sha256(model_file.pack(detector)).hexdigest(),
         "options": [columns.record(), share, threshold, explain, support, seed],
     }
     report = report or (lambda stage, done, total: None)
-    with PartedTable(out, job) as parts:
+    with PartedTable(shard(out, processes), job) as parts:
         tasks = GatheredTasks(
             detector, files, columns, parts.folder, support=support, contamination=share, seed=seed, report=report
         )
         if threshold is not None:
             tasks.adapted.thresholds[:] = threshold
-        _score(detector, files, tasks, parts, explain, report)
+        _score(detector, files, part, tasks, parts, explain, report)
         parts.finish()
         return Scored(parts.n_rows, len(tasks.names), parts.total, tasks.short, notes + _about(tasks.short))
+
+
+def shard(out: str | os.PathLike[str], processes: Processes) -> Path:
+    """The file that one of several processes writes.
+
+    Example:
+        >>> [shard("scores.csv", Processes(rank, 2)).name for rank in range(2)]
+        ['scores-1-of-2.csv', 'scores-2-of-2.csv']
+    """
+    path = Path(out)
+    if processes.size == 1:
+        return path
+    return path.with_name(f"{path.stem}-{processes.rank + 1}-of-{processes.size}{path.suffix}")
 
 
 def choose_columns(detector: RobustMetaDetector, files: RowFiles, task: str | None) -> tuple[Columns, list[str]]:
@@ -187,6 +207,7 @@ def _check(n_features: int, contamination: float | None, threshold: float | None
 def _score(
     detector: RobustMetaDetector,
     files: RowFiles,
+    part: slice,
     tasks: GatheredTasks,
     parts: PartedTable,
     explain: int,
@@ -198,18 +219,24 @@ def _score(
     columns = tasks.columns
     kinds = columns.kinds | ({} if columns.task is None else {columns.task: "text"})
     total, done, row = int(tasks.counts.sum()), parts.n_rows, 0
+
+    def write() -> None:
+        table = pa.concat_tables(waiting)
+        parts.write(table, compute.sum(table["label"]).as_py())
+        waiting.clear()
+
     waiting: list[pa.Table] = []
-    for rows in files.batches(kinds):
+    for rows in files.batches(kinds, part):
         skip = min(rows.batch.num_rows, max(0, done - row))
         row += rows.batch.num_rows
         if skip < rows.batch.num_rows:
             left = Rows(rows.file, rows.first + skip, rows.batch.slice(skip))
             waiting.append(pa.table(_scored(detector, files, tasks, left, explain)))
-        if sum(table.num_rows for table in waiting) >= PART_ROWS or (waiting and row == total):
-            part = pa.concat_tables(waiting)
-            parts.write(part, compute.sum(part["label"]).as_py())
-            waiting = []
+        if sum(table.num_rows for table in waiting) >= PART_ROWS:
+            write()
         report("scoring", row, total)
+    if waiting:
+        write()
 
 
 def _scored(
