@@ -6,7 +6,9 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
+from heterad.methods.baselines.checks import positive
 from heterad.methods.meta import MetaLearner
 from heterad.nn import MLP, SetEncoder
 
@@ -14,11 +16,18 @@ from heterad.nn import MLP, SetEncoder
 class Proto(MetaLearner):
     """Prototypical networks with one class: the squared distance to the mean embedding of the support set.
 
+    Embeddings lie on a sphere: unbounded, they grow until the smoothed AUC of the few labelled rows is 1, and test
+    AUCs on Mnist-r and Isolet fell from 76 and 92 to 65 and 81, below the paper's.
+
     Args:
         n_features: D, length of a row.
         generator: source of the initial weights.
         embed_dim: length of an embedding.
         hidden: width of the hidden layers.
+        radius: of the sphere, > 0.
+
+    Raises:
+        ValueError: ``radius`` is not positive.
 
     Source:
         Dahia and Pamplona Segundo (AI 2021) after Snell et al. (NeurIPS 2017); sizes and grid in sections D and E of
@@ -33,9 +42,22 @@ class Proto(MetaLearner):
     meta_learned: ClassVar[bool] = True
     GRID: ClassVar[tuple[dict[str, float], ...]] = ({"embed_dim": 32}, {"embed_dim": 64}, {"embed_dim": 128})
 
-    def __init__(self, n_features: int, generator: torch.Generator, *, embed_dim: int = 32, hidden: int = 32) -> None:
+    def __init__(
+        self,
+        n_features: int,
+        generator: torch.Generator,
+        *,
+        embed_dim: int = 32,
+        hidden: int = 32,
+        radius: float = 3.0,
+    ) -> None:
         super().__init__()
-        self.embed = MLP((n_features, hidden, hidden, hidden, embed_dim), generator)
+        self.network = MLP((n_features, hidden, hidden, hidden, embed_dim), generator)
+        self.radius = positive("radius", radius)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Embeddings ``[..., E]`` of rows ``[..., D]``, on the sphere."""
+        return self.radius * normalize(self.network(x), dim=-1)
 
     def adapt(self, support: Tensor, mask: Tensor | None = None) -> Tensor:
         """The prototypes ``[..., E]``: means of the embeddings, weighted by a softmax of ``closeness``."""
@@ -64,6 +86,10 @@ class RobustProto(Proto):
         generator: source of the initial weights.
         embed_dim: length of an embedding.
         hidden: width of the hidden layers.
+        radius: of the sphere, > 0.
+
+    Raises:
+        ValueError: ``radius`` is not positive.
 
     Source:
         Zhu et al. (ICRAI 2020), as section 4.2 of Kumagai et al. (2023) describes it; the softmax is this library's
@@ -92,6 +118,10 @@ class MetaCleaner(Proto):
         task_dim: K, length of the task vector.
         embed_dim: length of an embedding.
         hidden: width of the hidden layers.
+        radius: of the sphere, > 0.
+
+    Raises:
+        ValueError: ``radius`` is not positive.
 
     Source:
         Zhang et al. (CVPR 2019), with the task vector of Kumagai et al. (2023), section 4.2; sizes and grid in
@@ -113,8 +143,9 @@ class MetaCleaner(Proto):
         task_dim: int = 32,
         embed_dim: int = 32,
         hidden: int = 32,
+        radius: float = 3.0,
     ) -> None:
-        super().__init__(n_features, generator, embed_dim=embed_dim, hidden=hidden)
+        super().__init__(n_features, generator, embed_dim=embed_dim, hidden=hidden, radius=radius)
         self.task_encoder = SetEncoder(n_features, task_dim, generator, hidden=hidden)
         self.weight = MLP((n_features, hidden, hidden, hidden, 1), generator, context=task_dim)
 

@@ -138,6 +138,7 @@ def test_what_learns_from_the_target_alone_refuses_to_be_meta_trained(name: str)
         ("tnp", {"lam": -1.0}, "lam: expected a number > 0, got -1.0"),
         ("maml", {"n_iter": 0}, "n_iter: expected at least 1, got 0"),
         ("maml", {"step_size": 0.0}, "step_size: expected a number > 0, got 0.0"),
+        ("mc", {"radius": 0.0}, "radius: expected a number > 0, got 0.0"),
         ("osvm", {"width": 0.0}, "width: expected a number > 0, got 0.0"),
     ],
 )
