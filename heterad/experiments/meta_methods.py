@@ -21,7 +21,8 @@ Hyper = Mapping[str, Any]
 PAPER = Settings(max_iter=10_000, lr=1e-3, eval_every=50, patience=10)
 """Section 4.3 and appendix E; how early the paper's early stop is, it does not say."""
 
-BEST_SETTINGS = Settings(max_iter=2_000, lr=1e-3, eval_every=50, patience=6)
+BEST_SETTINGS = Settings(max_iter=2_000, lr=1e-3, eval_every=50, patience=8)
+"""Of the preset that adds what raises the AUC of validation tasks; docs/results.md says how it was found."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ STEP_OF_4 = Sampling(tasks_per_step=4)
 FOREIGN = Sampling(tasks_per_step=4, foreign=3)
 GAINS = {
     "4 tasks a step": Variant(sampling=STEP_OF_4),
-    "4 tasks, foreign normals": Variant(sampling=FOREIGN),
+    "4 tasks a step, foreign normals": Variant(sampling=FOREIGN),
     "lr 3e-3": Variant(settings=replace(PAPER, lr=3e-3)),
     "hidden 64": Variant({"hidden": 64}),
     "J=64": Variant({"embed_dim": 64}),
@@ -137,7 +138,7 @@ def _baseline(name: str) -> Recipe:
 
 METHODS: dict[str, Recipe] = {
     OURS: Recipe(RobustMeta, OURS_GRID, OURS_SHORT),
-    BEST: Recipe(RobustMeta, OURS_GRID, OURS_SHORT, sampling=FOREIGN, settings=BEST_SETTINGS, n_members=3),
+    BEST: Recipe(RobustMeta, OURS_GRID, OURS_SHORT, sampling=FOREIGN, settings=BEST_SETTINGS),
     **{name: _baseline(name) for name in BASELINES},
 }
 META_LEARNERS = tuple(name for name, found in METHODS.items() if found.meta_learned)

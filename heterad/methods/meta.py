@@ -95,7 +95,7 @@ class Sampling:
         query_size: at most so many query rows a task; None takes all labelled ones, the paper's.
         trim: see ``MetaLearner.loss``.
         foreign: of so many other tasks of the step, the labelled normals are anomalies of a task's query set too;
-            less than ``tasks_per_step``.
+            less than ``tasks_per_step``. Likewise in validation, as far as there are others.
     """
 
     tasks_per_step: int = 1
@@ -209,7 +209,9 @@ def meta_fit(
     if validation is not None:
         every = torch.arange(len(validation), device=validation.device)
         chunks = [
-            validation.episodes(tasks, generator, support_size=support, query_size=query) for tasks in every.split(64)
+            with_foreign(drawn, min(sampling.foreign, len(drawn.tasks) - 1))
+            for tasks in every.split(64)
+            for drawn in [validation.episodes(tasks, generator, support_size=support, query_size=query)]
         ]
 
         def validate() -> float:
