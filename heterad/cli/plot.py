@@ -7,8 +7,10 @@ from typing import Annotated
 
 import tyro
 
+from heterad.data.row_files import RowFiles
 from heterad.data.tables import read_table
 from heterad.detectors import RobustMetaDetector
+from heterad.detectors.score_files import choose_columns
 from heterad.experiments.plots import draw
 
 Model = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
@@ -27,7 +29,7 @@ def plot(
     Args:
         model: File that heterad fit wrote.
         data: Rows to score, read whole: CSV or Parquet, a folder or a glob of either.
-        task: Column that names each row's task; without it all rows are one task.
+        task: Column that names each row's task, by default the one the model was fitted with.
         label: Column with the truth: 1 (anomaly), 0 (normal), -1 or nothing (unknown).
         out: Folder for the pictures.
     """
@@ -35,7 +37,7 @@ def plot(
     if data is None:
         files = draw(detector, out)
     else:
-        names = getattr(detector, "feature_names_in_", None)
-        table = read_table(data, task=task, label=label, features=None if names is None else names.tolist())
+        columns, _ = choose_columns(detector, RowFiles(data), task)
+        table = read_table(data, label=label, columns=columns)
         files = draw(detector, out, table.x, table.groups, table.y)
     print(f"Wrote to {out}: {', '.join(file.name for file in files)}.")

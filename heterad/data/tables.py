@@ -36,6 +36,7 @@ def read_table(
     ignore: Sequence[str] = (),
     one_hot: Sequence[str] = (),
     missing: str = "error",
+    columns: Columns | None = None,
 ) -> LabelledTable:
     """Read CSV or Parquet files: numbers or categories in the feature columns, anything in the others.
 
@@ -48,6 +49,7 @@ def read_table(
         ignore: columns that are no features.
         one_hot: feature columns of categories; each category becomes a feature that is 1 or 0.
         missing: "error" refuses rows without some number, "median" puts the column's median there.
+        columns: what the columns are to a model, instead of all options but ``label``.
 
     Returns:
         The table; ``y`` and ``groups`` are None where no column is named for them.
@@ -73,9 +75,10 @@ def read_table(
     import pyarrow as pa
 
     files = RowFiles(path)
-    columns = find_columns(
+    columns = columns or find_columns(
         files, task=task, label=label, ignore=ignore, one_hot=one_hot, features=features, missing=missing
     )
+    task = columns.task
     kinds = columns.kinds | ({} if label is None else {label: "label"}) | ({} if task is None else {task: "text"})
     parts, labels, tasks = [], [], []
     for rows in files.batches(kinds):

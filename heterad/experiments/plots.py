@@ -116,6 +116,8 @@ def history(path: Path, curve: Mapping[str, Sequence], best: int) -> None:
 
 def histogram(path: Path, scored: Scored) -> None:
     """Draw how scores are distributed, of anomalies and normals apart where they are known."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     ratio = np.clip(scored.ratio, 1e-12, None)
     log = np.log10(ratio)
     edges = 10 ** np.histogram_bin_edges(log, bins=min(60, max(10, len(log) // 20)))
@@ -132,6 +134,9 @@ def histogram(path: Path, scored: Scored) -> None:
             )
     axes.axvline(1, color="black", linewidth=1, label="threshold")
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if np.ptp(log) < 2 else (1,)))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("score over the task's threshold")
     axes.set_ylabel("rows")
     figure.legend(loc="outside upper center", ncols=2, frameon=False)
