@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +82,7 @@ class PartedTable:
         from pyarrow import csv, parquet
 
         part = self.folder / f"part-{len(self._parts):08}-{table.num_rows}-{count}{self.path.suffix}"
-        with whole_file(part) as partial:
+        with self._kept(), whole_file(part) as partial:
             if self.path.suffix == ".csv":
                 csv.write_csv(_plain(table), partial, csv.WriteOptions(include_header=not self._parts))
             else:
@@ -93,7 +95,7 @@ class PartedTable:
         """Put the parts together under the file's name, and drop them."""
         from pyarrow import parquet
 
-        with whole_file(self.path) as partial:
+        with self._kept(), whole_file(self.path) as partial:
             if self.path.suffix == ".csv":
                 with partial.open("wb") as file:
                     for part in self._parts:
@@ -104,6 +106,17 @@ class PartedTable:
                     for part in self._parts:
                         writer.write_table(parquet.read_table(part, partitioning=None))
         shutil.rmtree(self.folder)
+
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
+        """Tell of a disk that is full in terms of the file asked for."""
+        try:
+            yield
+        except OSError as error:
+            about = os.strerror(error.errno) if error.errno else str(error)
+            raise OSError(
+                error.errno or errno.EIO, f"{about}; what is done is kept, the same command goes on", str(self.path)
+            ) from None
 
 
 def check_format(path: str | os.PathLike[str]) -> Path:

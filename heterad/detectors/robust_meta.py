@@ -165,7 +165,7 @@ class RobustMetaDetector(ThresholdMixin, BaseEstimator):
             float32 and one in float64.
         """
         check_parameters(self)
-        X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
+        X = validate_data(self, X, dtype=np.float64, order="C", ensure_min_samples=2)
         labels = check_labels(y, len(X), one_task=groups is None)
         groups = check_groups(groups, len(X))
         init_seed, data_seed, split_seed = seeds(self.random_state)
@@ -230,7 +230,7 @@ class RobustMetaDetector(ThresholdMixin, BaseEstimator):
             Kumagai et al. (2023), Eqs. (1) and (4) to (6).
         """
         check_is_fitted(self, "task_")
-        X = validate_data(self, X, reset=False, dtype=np.float64, ensure_min_samples=2)
+        X = validate_data(self, X, reset=False, dtype=np.float64, order="C", ensure_min_samples=2)
         task = self._new_task(X)
         task.calibration_ = self.calibration_
         return task
@@ -250,12 +250,12 @@ class RobustMetaDetector(ThresholdMixin, BaseEstimator):
             float64 ``[n]``; higher is more anomalous.
         """
         check_is_fitted(self, "task_")
-        return self.task_.scores(validate_data(self, X, reset=False, dtype=np.float64))
+        return self.task_.scores(validate_data(self, X, reset=False, dtype=np.float64, order="C"))
 
     def explain(self, X) -> np.ndarray:
         """Anomalous attributes ``[n, D]`` of rows of the training rows' own task; see ``TaskDetector``."""
         check_is_fitted(self, "task_")
-        return self.task_.attributes(validate_data(self, X, reset=False, dtype=np.float64))
+        return self.task_.attributes(validate_data(self, X, reset=False, dtype=np.float64, order="C"))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted detector to one safetensors file, without pickle; see ``load``.

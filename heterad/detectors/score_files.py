@@ -149,7 +149,9 @@ def choose_columns(detector: RobustMetaDetector, files: RowFiles, task: str | No
     """
     columns: Columns | None = detector.columns_
     notes = []
-    if task is None:
+    if task is not None:
+        files.require([task])
+    else:
         known = None if columns is None else columns.task
         n_tasks = (detector.learned_from_ or {}).get("tasks", 1 + len(detector.validation_groups_))
         if known is not None and known in files.columns:
@@ -170,7 +172,7 @@ def choose_columns(detector: RobustMetaDetector, files: RowFiles, task: str | No
     if task in columns.features:
         raise ValueError(f"{files.name}: expected a column that is no feature of the model for the task, got {task!r}")
     columns = dataclasses.replace(columns, task=task)
-    files.require([*columns.features, *([] if task is None else [task])])
+    files.require(columns.features)
     calibration = detector.calibration_
     if calibration is not None and calibration.n_tasks < FEW_TASKS:
         slack = 1 / (calibration.n_tasks + 1)

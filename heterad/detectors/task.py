@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import numpy as np
@@ -129,6 +130,28 @@ class TaskDetector(ThresholdMixin, BaseEstimator):
         normal = self._each_chunk(x, lambda part: self.model_.autoencoder.reconstruct(part, *self.adapted_))
         return self.scaling_.undo(normal)
 
+    def export(self, path: str | os.PathLike[str]) -> None:
+        """Write this detector as a program that PyTorch runs without this library.
+
+        ``torch.export.load(path).module()(x)`` then gives ``(scores, labels)``, as ``decision_function`` and
+        ``predict``, for rows ``x``: a float64 tensor ``[n, D]`` on the CPU, n free.
+
+        Args:
+            path: the file, by custom .pt2; an existing one is replaced whole or not at all.
+
+        Raises:
+            OSError: the file cannot be written.
+
+        Cost:
+            Seconds: torch traces the program.
+
+        Source:
+            ``torch.export``; Kumagai et al. (2023), Eq. (7).
+        """
+        from heterad.detectors.export import export
+
+        export(self, path)
+
     def adapt_to(self, x: np.ndarray, model: RobustMeta, scaling: Scaling) -> TaskDetector:
         """Adapt to checked rows ``x [n, D]`` and set the threshold; for the parent detector."""
         self.model_, self.scaling_ = model, scaling
@@ -154,7 +177,7 @@ class TaskDetector(ThresholdMixin, BaseEstimator):
         return self._each_chunk(x, lambda part: self.model_.autoencoder.attributes(part, *self.adapted_))
 
     def _check(self, X) -> np.ndarray:
-        return validate_data(self, X, reset=False, dtype=np.float64)
+        return validate_data(self, X, reset=False, dtype=np.float64, order="C")
 
     def _each_chunk(self, x: np.ndarray, function: Callable[[Tensor], Tensor]) -> np.ndarray:
         with torch.no_grad():

@@ -13,6 +13,7 @@ import torch
 import heterad
 from heterad.data.toy import toy_tasks
 from heterad.detectors import RobustMetaDetector
+from heterad.detectors.card import model_card
 from heterad.train import read_tensors, write_tensors
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -139,12 +140,42 @@ def test_a_record_without_its_keys(tmp_path: Path) -> None:
         RobustMetaDetector.load(tmp_path / "m")
 
 
-@pytest.mark.parametrize("version", [1])
-def test_files_of_every_version_load(version: int) -> None:
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
+def test_files_of_every_version_load(version: int, tmp_path: Path) -> None:
     detector = RobustMetaDetector.load(GOLDEN / f"robust_meta_v{version}.safetensors")
     expected = json.loads((GOLDEN / f"robust_meta_v{version}.json").read_text())
-    np.testing.assert_allclose(detector.decision_function(expected["x"]), expected["scores"], rtol=1e-9)
-    np.testing.assert_allclose(
-        detector.adapt(expected["x"]).decision_function(expected["x"]), expected["adapted_scores"], rtol=1e-6
-    )
+    x = np.array(expected["x"])
+    task = detector.adapt(x)
+    np.testing.assert_allclose(detector.decision_function(x), expected["scores"], rtol=1e-9)
+    np.testing.assert_allclose(task.decision_function(x), expected["adapted_scores"], rtol=1e-6)
     assert detector.threshold_ == expected["threshold"]
+    if version == 1:
+        assert (detector.calibration_, detector.columns_, detector.learned_from_) == (None, None, None)
+    else:
+        np.testing.assert_allclose(task.p_values(x), expected["p_values"])
+        assert detector.columns_ is not None
+        assert detector.columns_.record() == expected["columns"]
+        assert detector.learned_from_ == expected["learned_from"]
+    assert "# RobustMetaDetector" in model_card(GOLDEN / f"robust_meta_v{version}.safetensors")
+    detector.save(tmp_path / "again.safetensors")
+    again = RobustMetaDetector.load(tmp_path / "again.safetensors")
+    np.testing.assert_array_equal(again.decision_function(x), detector.decision_function(x))
+
+
+def test_a_card_of_a_newer_file_says_so(tmp_path: Path) -> None:
+    write_tensors(tmp_path / "m", {}, {"kind": "RobustMetaDetector", "format_version": 9, "library_version": "7.0"})
+    for read in (model_card, RobustMetaDetector.load):
+        with pytest.raises(ValueError, match=r"m: format version 9 is newer than .* written by heterad 7.0"):
+            read(tmp_path / "m")
+
+
+def test_the_card_tells_what_was_learned(fitted, tmp_path: Path) -> None:
+    fitted.save(tmp_path / "m")
+    card = model_card(tmp_path / "m")
+    assert "* Learned from: " in card
+    assert " rows, 20 tasks, " in card
+    assert "* Kept: step " in card
+    assert "held-out tasks; for a new task P(p <= a) <= a + (1 - a) / 5" in card
+    assert "* Features: 10" in card
+    assert "* max_iter: 90" in card
