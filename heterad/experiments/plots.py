@@ -120,7 +120,7 @@ def histogram(path: Path, scored: Scored) -> None:
 
     ratio = np.clip(scored.ratio, 1e-12, None)
     log = np.log10(ratio)
-    edges = 10 ** np.histogram_bin_edges(log, bins=min(60, max(10, len(log) // 20)))
+    edges = (10 ** np.histogram_bin_edges(log, bins=min(60, max(10, len(log) // 20)))).tolist()
     figure = new_figure(6.4, 3.8)
     axes = figure.subplots()
     y = np.full(len(ratio), -1) if scored.y is None else scored.y
