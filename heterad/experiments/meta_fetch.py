@@ -82,7 +82,7 @@ def fetched(name: str, *, archives: dict[str, Archive] | None = None, cache: Pat
         raise ValueError(f"{source.url}: expected the archive of {name}, got another file ({error})") from None
     note.write_text(f"{pooch.file_hash(str(file))}\n")
     with whole_file(target) as partial:
-        np.savez_compressed(partial, **arrays)
+        np.savez_compressed(partial, X=arrays["X"], y=arrays["y"], domain=arrays["domain"])
     return target
 
 

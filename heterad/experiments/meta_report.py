@@ -10,7 +10,6 @@ import numpy as np
 
 from heterad.data.protocol import CONTAMINATIONS
 from heterad.experiments.ahl_tables import standard_error
-from heterad.experiments.meta_methods import OURS
 from heterad.experiments.meta_published import NAMES
 from heterad.experiments.table import Row
 
@@ -102,12 +101,12 @@ def table(
     """A line for each data set and a line of the paper's figures below it.
 
     Columns and lines without a single run are left out. The table is empty if there are no rows and, where it is
-    ``special``, if there are none but those of the method as it is, which every table shares.
+    ``special``, if there are none but those of methods as they are, which every table shares.
     """
     by_set = {}
     for dataset in datasets:
         found = {c.label: values(rows, dataset, c.method, c.variant) for c in columns}
-        if any(found[c.label] for c in columns if not special or (c.method, c.variant) != (OURS, "")):
+        if any(found[c.label] for c in columns if c.variant or not special):
             by_set[dataset] = cells(found)
     if not by_set:
         return ""

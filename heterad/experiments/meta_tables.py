@@ -98,6 +98,7 @@ _ALL = tuple(METHODS)
 _PAPERS = tuple(m for m in METHODS if m in paper.TABLE1["iot"])
 _WITHOUT_MAML = tuple(m for m in _PAPERS if m != "maml")
 _LEARNED = tuple(m for m in _PAPERS if m in META_LEARNERS and m not in (OURS, "tnp"))
+_BY_I = sorted([*ITERATIONS, ""], key=lambda variant: int(variant[2:] or 10))
 _ENTROPY_COLUMNS = [Column("Ours", OURS, "", OURS), *(Column(f"C-{paper.LABELS[m]}", m, ENTROPY, m) for m in _LEARNED)]
 
 META_TABLES: tuple[Table, ...] = (
@@ -157,8 +158,8 @@ META_TABLES: tuple[Table, ...] = (
     _table(
         "figure6",
         "Figure 6. Iterations I of the inner problem: mean AUC, %",
-        {OURS: [*ITERATIONS, ""]},
-        _variants([*ITERATIONS, ""], {"": "I=10"}),
+        {OURS: _BY_I},
+        _variants(_BY_I, {"": "I=10"}),
         {},
         draw=figures.draw_iterations,
     ),
