@@ -49,7 +49,8 @@ def test_errors_are_of_splits_not_of_label_ratios() -> None:
 def test_a_table_stands_beside_the_papers() -> None:
     rows = [row(m, s, v + s / 100) for s in range(2) for m, v in (("ours", 0.9), ("if", 0.7))]
     columns = [Column("Ours", "ours", "", "ours"), Column("IF", "if", "", "if"), Column("AE", "ae", "", "ae")]
-    text = table(rows, "Title", columns, {"isolet": {"ours": 95.69, "if": 92.54}}).splitlines()
+    paper = {"isolet": {"ours": 95.69, "if": 92.54}}
+    text = table(rows, "Title", columns, paper, special=False).splitlines()
     assert text[0] == "**Title**"
     assert text[2:6] == [
         "| Data    |             Ours |           IF |",
