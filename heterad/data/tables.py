@@ -67,7 +67,7 @@ def read_table(
     Example:
         >>> import tempfile, pathlib
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "readings.csv"
-        >>> _ = path.write_text("device,broken,volt,amp\na,0,1.5,2\na,1,9.5,3\n")
+        >>> _ = path.write_text("device,broken,volt,amp\\na,0,1.5,2\\na,1,9.5,3\\n")
         >>> table = read_table(path, task="device", label="broken")
         >>> table.x.column_names, table.y.tolist(), table.groups.tolist()
         (['volt', 'amp'], [0, 1], ['a', 'a'])
