@@ -43,7 +43,7 @@ def time_all(key: Mapping[str, Any], folder: Path | None) -> list[dict[str, Any]
         Kumagai et al. (2023), Table 3; NP, TNP and MC with the same embedding sizes as ours.
     """
     smoke = key["timing"] == SMOKE
-    turns, steps = (2, 2) if smoke else (15, 20)
+    turns, steps = (2, 2) if smoke else (10, 10)
     split = draw_split(load_set(key["timing"], folder), key["split"], 0.2)
     tasks = prepare(split)
     trained: dict[str, list[float]] = defaultdict(list)
