@@ -122,7 +122,7 @@ class DAGM(TargetOnly):
 
     def _fit(self, weights: Weights, z: Tensor, share: Tensor) -> Mixture:
         member = run(weights[8:], z).softmax(-1) * share.unsqueeze(-1)
-        total = member.sum(-2)
+        total = member.sum(-2).clamp(min=1e-12)
         mean = member.mT @ z / total.unsqueeze(-1)
         off = z.unsqueeze(-3) - mean.unsqueeze(-2)
         covariance = (off * (member / total.unsqueeze(-2)).mT.unsqueeze(-1)).mT @ off

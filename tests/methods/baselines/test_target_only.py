@@ -67,6 +67,13 @@ def test_dagm_energy_is_that_of_its_gaussian_mixture() -> None:
     np.testing.assert_allclose(energy, -logsumexp(logs, axis=0), rtol=1e-8)
 
 
+def test_dagm_bears_a_component_that_no_row_belongs_to() -> None:
+    learner = DAGM(5, torch.Generator().manual_seed(0), n_iter=3)
+    learner.estimator.rest[-1].bias.copy_(torch.tensor([300.0, -300.0]))
+    x = torch.randn(2, 9, 5, generator=torch.Generator().manual_seed(1))
+    assert learner.score(x, learner.adapt(x)).isfinite().all()
+
+
 @pytest.mark.parametrize(("learner", "estimator"), [(OneClassSVM, "OneClassSVM"), (IsolationForest, "IsolationForest")])
 def test_shallow_scores_are_scikit_learns(learner: type[MetaLearner], estimator: str) -> None:
     from sklearn import ensemble, svm
