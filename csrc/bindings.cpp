@@ -1,8 +1,14 @@
 // The one file that sees pybind11. Arguments are addresses, sizes and numbers; the Python side has checked them and
 // keeps the memory alive. `f64` says which of the two types the addresses point to.
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <vector>
 
 #include "deviation_loss.h"
+#include "mlp.h"
+#include "reconstruction.h"
 #include "ridge_solve.h"
 #include "robust_ridge.h"
 #include "roc_auc.h"
@@ -17,6 +23,23 @@ namespace {
 template <typename T>
 T* ptr(std::uintptr_t address) {
   return reinterpret_cast<T*>(address);
+}
+
+using Addresses = std::vector<std::uintptr_t>;
+
+heterad::Mlp mlp_size(int64_t tasks, int64_t n, int64_t context, const std::vector<int64_t>& width, int threads) {
+  heterad::Mlp size{tasks, n, context, int(width.size()) - 1, {}, threads};
+  if (width.size() > heterad::kLayers + 1) throw py::value_error("too many layers");
+  std::copy(width.begin(), width.end(), size.width);
+  return size;
+}
+
+template <typename T>
+heterad::Layers<T> mlp_layers(const Addresses& w, const Addresses& b, std::uintptr_t v) {
+  heterad::Layers<T> layers{};
+  for (std::size_t l = 0; l < w.size(); ++l) layers.w[l] = ptr<T>(w[l]), layers.b[l] = ptr<T>(b[l]);
+  layers.v = ptr<T>(v);
+  return layers;
 }
 
 }  // namespace
@@ -50,6 +73,53 @@ PYBIND11_MODULE(_C, m) {
     const heterad::DeviationLoss f{margin, mu, sigma, heterad::Reduction(reduction)};
     if (f64) HETERAD_CALL(deviation_loss_bwd, ptr<const double>(s), labels, f, ptr<const double>(grad), ptr<double>(grad_s), n, threads);
     else HETERAD_CALL(deviation_loss_bwd, ptr<const float>(s), labels, f, ptr<const float>(grad), ptr<float>(grad_s), n, threads);
+  });
+
+  m.attr("mlp_layers") = int(heterad::kLayers);
+  m.def("mlp_fwd", [](bool f64, int64_t tasks, int64_t n, int64_t context, const std::vector<int64_t>& width, const Addresses& w,
+                      const Addresses& b, uintptr_t v, uintptr_t x, uintptr_t z, uintptr_t saved, uintptr_t out, int threads) {
+    const heterad::Mlp size = mlp_size(tasks, n, context, width, threads);
+    gil_scoped_release released;
+    const auto run = [&](auto zero) {
+      using T = decltype(zero);
+      HETERAD_CALL(mlp_fwd, size, mlp_layers<const T>(w, b, v), ptr<const T>(x), ptr<const T>(z), ptr<T>(saved), ptr<T>(out));
+    };
+    f64 ? run(double()) : run(float());
+  });
+  m.def("mlp_bwd", [](bool f64, int64_t tasks, int64_t n, int64_t context, const std::vector<int64_t>& width, const Addresses& w,
+                      const Addresses& b, uintptr_t v, uintptr_t x, uintptr_t z, uintptr_t saved, uintptr_t grad,
+                      const Addresses& grad_w, const Addresses& grad_b, uintptr_t grad_v, uintptr_t grad_x, uintptr_t grad_z,
+                      int threads) {
+    const heterad::Mlp size = mlp_size(tasks, n, context, width, threads);
+    gil_scoped_release released;
+    const auto run = [&](auto zero) {
+      using T = decltype(zero);
+      HETERAD_CALL(mlp_bwd, size, mlp_layers<const T>(w, b, v), ptr<const T>(x), ptr<const T>(z), ptr<const T>(saved),
+                   ptr<const T>(grad), mlp_layers<T>(grad_w, grad_b, grad_v), ptr<T>(grad_x), ptr<T>(grad_z));
+    };
+    f64 ? run(double()) : run(float());
+  });
+
+  m.def("reconstruction_fwd", [](bool f64, int64_t tasks, int64_t n, int64_t d, int64_t j, uintptr_t x, uintptr_t h, uintptr_t w,
+                                 uintptr_t residual, uintptr_t error, int threads) {
+    gil_scoped_release released;
+    const heterad::Reconstruction size{tasks, n, d, j, threads};
+    const auto run = [&](auto zero) {
+      using T = decltype(zero);
+      HETERAD_CALL(reconstruction_fwd, size, ptr<const T>(x), ptr<const T>(h), ptr<const T>(w), ptr<T>(residual), ptr<T>(error));
+    };
+    f64 ? run(double()) : run(float());
+  });
+  m.def("reconstruction_bwd", [](bool f64, int64_t tasks, int64_t n, int64_t d, int64_t j, uintptr_t grad, uintptr_t residual,
+                                 uintptr_t h, uintptr_t w, uintptr_t grad_x, uintptr_t grad_h, uintptr_t grad_w, int threads) {
+    gil_scoped_release released;
+    const heterad::Reconstruction size{tasks, n, d, j, threads};
+    const auto run = [&](auto zero) {
+      using T = decltype(zero);
+      HETERAD_CALL(reconstruction_bwd, size, ptr<const T>(grad), ptr<const T>(residual), ptr<const T>(h), ptr<const T>(w),
+                   ptr<T>(grad_x), ptr<T>(grad_h), ptr<T>(grad_w));
+    };
+    f64 ? run(double()) : run(float());
   });
 
   m.def("ridge_solve_fwd", [](bool f64, uintptr_t h, uintptr_t y, uintptr_t mu, uintptr_t mask, uintptr_t w, uintptr_t u,

@@ -2,6 +2,7 @@
 // Work shared out over threads: a batch of tasks, each a number of segments. For kernel sources only.
 #include <omp.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <new>
 
@@ -25,7 +26,7 @@ struct Arena {
 
 struct Buffer {
   void* start;
-  explicit Buffer(int64_t bytes) : start(::operator new(size_t(bytes), std::align_val_t(64))) {}
+  explicit Buffer(int64_t bytes) : start(::operator new(std::size_t(bytes), std::align_val_t(64))) {}
   ~Buffer() { ::operator delete(start, std::align_val_t(64)); }
   Buffer(const Buffer&) = delete;
   Arena arena() const { return {reinterpret_cast<uintptr_t>(start)}; }

@@ -82,8 +82,13 @@ void transpose(const T* src, int64_t ld_src, int64_t rows, int64_t cols, T* dst,
   }
 }
 
-// How the left factor of a product lies: a[k * ld + r] (its rows are contiguous), or a[r * block + k] (stored by block).
-enum class Left { by_depth, by_block };
+// How the left factor of a product lies: a[k * ld + r], a[r * ld + k], or a[r * block + k] (stored by block).
+enum class Left { by_depth, by_row, by_block };
+
+template <typename T, Left L>
+int64_t place(int64_t r, int64_t k, int64_t ld) {
+  return L == Left::by_depth ? k * ld + r : L == Left::by_row ? r * ld + k : r * Simd<T>::block + k;
+}
 
 template <typename T, Left L, int R, int C>
 void tile(int64_t depth, const T* a, int64_t ld_a, const T* b, int64_t ld_b, T* c, int64_t ld_c, bool add) {
@@ -103,7 +108,7 @@ void tile(int64_t depth, const T* a, int64_t ld_a, const T* b, int64_t ld_b, T* 
     for (int v = 0; v < C; ++v) right[v] = load(b + k * ld_b + v * W);
 #pragma GCC unroll 12
     for (int r = 0; r < R; ++r) {
-      const T left = L == Left::by_depth ? a[k * ld_a + r] : a[r * Simd<T>::block + k];
+      const T left = a[place<T, L>(r, k, ld_a)];
 #pragma GCC unroll 2
       for (int v = 0; v < C; ++v) sum[r][v] += left * right[v];
     }
@@ -133,7 +138,7 @@ void product(int64_t rows, int64_t cols, int64_t depth, const T* a, int64_t ld_a
   for (int64_t j = 0; j < cols; j += 2 * W) {
     for (int64_t t = 0; t < tiles; ++t) {
       const int64_t r = rows * t / tiles, height = rows * (t + 1) / tiles - r;
-      const T* left = a + (L == Left::by_depth ? r : r * Simd<T>::block);
+      const T* left = a + place<T, L>(r, 0, ld_a);
       T* out = c + r * ld_c + j;
       if (cols - j > W) tile_of<T, L, kTile, 2>(height, depth, left, ld_a, b + j, ld_b, out, ld_c, add);
       else tile_of<T, L, kTile, 1>(height, depth, left, ld_a, b + j, ld_b, out, ld_c, add);

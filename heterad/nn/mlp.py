@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
+from heterad.nn.fused_mlp import mlp
+
 
 def linear(
     n_in: int, n_out: int, generator: torch.Generator, *, bias: bool = True, fan_in: int | None = None
@@ -45,12 +47,9 @@ class MLP(nn.Module):
         self.first = linear(sizes[0], sizes[1], generator, fan_in=fan_in)
         self.context = linear(context, sizes[1], generator, bias=False, fan_in=fan_in) if context else None
         self.rest = nn.ModuleList(linear(a, b, generator) for a, b in pairwise(sizes[1:]))
+        self._linears = (self.first, *self.rest)
 
     def forward(self, x: Tensor, z: Tensor | None = None) -> Tensor:
         """Map rows ``x [..., N, D]`` of tasks ``z [..., K]`` to ``[..., N, sizes[-1]]``."""
-        y = self.first(x)
-        if self.context is not None:
-            y = y + self.context(z).unsqueeze(-2)
-        for layer in self.rest:
-            y = layer(torch.relu(y))
-        return y
+        layers = [p for layer in self._linears for p in layer._parameters.values()]
+        return mlp(x, z, None if self.context is None else self.context.weight, *layers)

@@ -102,6 +102,11 @@ def choose(op: str, device: str) -> str:
     return _name(op, device, _forced)
 
 
+def native() -> bool:
+    """Whether compiled code may serve CPU tensors at all: it is built, and no other back end was asked for."""
+    return _forced in (None, "cpp") and why_not("cpp") is None
+
+
 def work_dtype(dtype: torch.dtype, backend: str) -> torch.dtype:
     """The dtype a back end is handed: GPU kernels upcast half precision on load, the others are given float32."""
     if dtype in (torch.float32, torch.float64) or backend in ("triton", "cuda"):

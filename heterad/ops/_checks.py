@@ -60,6 +60,8 @@ def mask(name: str, m: Tensor | None, expected: tuple[int, ...], like: Tensor) -
 
 def per_task(name: str, t: Tensor, batch: tuple[int, ...]) -> Tensor:
     """A scalar, or one number a task: broadcast to the batch shape."""
+    if t.shape == batch:
+        return t
     if t.ndim > len(batch) or any(a not in (1, b) for a, b in zip(t.shape[::-1], batch[::-1], strict=False)):
         raise ValueError(
             f"{name}: expected a scalar or a shape that broadcasts to the batch {batch}, got {tuple(t.shape)}"

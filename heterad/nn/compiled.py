@@ -1,0 +1,56 @@
+"""When a network's compiled form may stand in for torch's own ops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from heterad.ops import _backend
+
+_dispatch_modes = torch._C._len_torch_dispatch_stack
+_transform = torch._C._functorch.peek_interpreter_stack
+
+
+def serves(*tensors: Tensor | None) -> bool:
+    """True for an eager call on CPU tensors of one type, float32 or float64, none of them empty.
+
+    Tracing, dispatch modes, transforms of ``torch.func`` and autocast see torch's own ops instead.
+    """
+    dtype = None
+    for t in tensors:
+        if t is None:
+            continue
+        if dtype is None:
+            dtype = t.dtype
+            if dtype is not torch.float32 and dtype is not torch.float64:
+                return False
+        if t.dtype is not dtype or not t.is_cpu or t.numel() == 0:
+            return False
+    return not (
+        torch.compiler.is_compiling()
+        or _dispatch_modes()
+        or _transform() is not None
+        or torch.is_autocast_enabled("cpu")
+        or not _backend.native()
+    )
+
+
+def differentiates(*tensors: Tensor | None) -> bool:
+    """Whether a derivative by one of the tensors may be asked for."""
+    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+
+
+def address(t: Tensor | None) -> int:
+    """Where a contiguous tensor's numbers begin; 0 without one."""
+    return 0 if t is None else t.data_ptr()
+
+
+def twice(
+    plain: Callable[..., Tensor], inputs: Sequence[Tensor | None], needed: Sequence[bool], grad: Tensor
+) -> tuple[Tensor | None, ...]:
+    """The derivative of ``plain`` as a backward pass returns it, in a form that can be differentiated again."""
+    wanted = [t for t, need in zip(inputs, needed, strict=True) if need and t is not None]
+    found = iter(torch.autograd.grad(plain(*inputs), wanted, grad, create_graph=True))
+    return tuple(next(found) if need else None for need in needed)
