@@ -152,6 +152,13 @@ def test_a_task_without_normals_and_a_task_of_one_row(fitted, tmp_path, capsys) 
     assert last[3] == ""
 
 
+def test_one_row_is_too_few_to_learn_from(tmp_path, capsys) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("task,a\nx,1\n")
+    said = complaint(capsys, "fit", path, "--task", "task", "--model", tmp_path / "m.safetensors")
+    assert said == f"heterad: {path}: expected at least 2 rows to learn from, got 1\n"
+
+
 def test_missing_files(fitted, tmp_path, capsys) -> None:
     folder, _, _ = fitted
     none = tmp_path / "none.csv"

@@ -47,7 +47,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         return _complain(str(error))
     except KeyboardInterrupt:
-        return _complain("interrupted; nothing was written")
+        return _complain("interrupted; no output file was made or replaced")
     return 0
 
 

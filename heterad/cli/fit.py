@@ -64,6 +64,8 @@ def fit(
         return ahl_commands.fit(data, label, ignore, model, ahl, seed, device)
     ahl.refuse()
     table = read_table(data, task=task, label=label, ignore=ignore, one_hot=one_hot, missing=missing)
+    if table.x.num_rows < 2:
+        raise ValueError(f"{', '.join(map(str, data))}: expected at least 2 rows to learn from, got 1")
     with join(device, timeout=timeout) as processes, bars(shown=processes.first) as report:
         report("meta-training", 0, max_iter)
         detector = RobustMetaDetector(max_iter=max_iter, random_state=seed, device=processes.device).fit(

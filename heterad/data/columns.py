@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -165,7 +166,13 @@ def find_columns(
             f"{files.name}: no column is left for the features; the columns are {shortened(files.columns)}"
         )
     fill = None if missing == "error" else {c: float("nan") for c in chosen if c not in one_hot}
-    return Columns(tuple(chosen), task, _categories(files, [c for c in chosen if c in one_hot]), fill)
+    columns = Columns(tuple(chosen), task, _categories(files, [c for c in chosen if c in one_hot]), fill)
+    twice = [name for name, n in Counter(columns.names).items() if n > 1]
+    if twice:
+        raise ValueError(
+            f"{files.name}: expected features that differ, got {shortened(twice)} as category and as column"
+        )
+    return columns
 
 
 def with_medians(columns: Columns, x: np.ndarray) -> Columns:

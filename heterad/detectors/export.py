@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 class Scores(nn.Module):
     """Raw rows ``x [n, D]`` to scores and labels ``[n]``, with the task vector folded into the first layer's bias."""
 
+    mean: Tensor
+    scale: Tensor
+    tail: Tensor
+    w: Tensor
+
     def __init__(self, scaling: Scaling, h: MLP, z: Tensor | None, w: Tensor, threshold: float) -> None:
         super().__init__()
         for name, value in scaling._asdict().items():

@@ -70,6 +70,13 @@ def test_a_missing_category_an_empty_column_and_infinity(tmp_path) -> None:
         read_table(path, missing="median")
 
 
+def test_a_category_that_is_also_a_column(tmp_path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("kind,kind=a\na,1\n")
+    with pytest.raises(ValueError, match="expected features that differ, got kind=a as category and as column"):
+        read_table(path, one_hot=["kind"])
+
+
 def test_too_many_categories(tmp_path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("serial\n" + "\n".join(f"n{i}" for i in range(1001)) + "\n")
