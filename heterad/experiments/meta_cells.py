@@ -62,7 +62,7 @@ def run_cell(key: Mapping[str, Any], folder: Path | None) -> list[dict[str, Any]
     how = recipe(key["method"], key["variant"])
     grid = {"full": how.grid, "short": how.short, "smoke": how.short[:1]}[key["grid"]]
     if key["grid"] == "smoke":
-        how = replace(how, settings=Settings(max_iter=4, eval_every=2), n_members=min(2, how.n_members))
+        how = replace(how, settings=Settings(max_iter=4, eval_every=2), passes=0, n_members=min(2, how.n_members))
         split = split._replace(targets={share: split.targets[share][:1] for share in (0.0, 0.05, 0.1, 0.5)})
     if how.meta_learned:
         trained = max(_train_all(how, grid, split, key["seed"]), key=lambda found: found.validation)
@@ -108,8 +108,12 @@ def prepare(split: Split) -> Tasks:
 def _train_all(how: Recipe, grid: Sequence[Mapping[str, Any]], split: Split, seed: int) -> list[Trained]:
     tasks = prepare(split)
     sampling = replace(how.sampling, support_size=tasks.n_support)
-    a_quarter = len(tasks.source) // (4 * how.sampling.tasks_per_step)  # of a pass over the tasks
-    settings = replace(how.settings, eval_every=max(how.settings.eval_every, a_quarter))
+    a_pass = len(tasks.source) // how.sampling.tasks_per_step
+    settings = replace(
+        how.settings,
+        max_iter=max(how.settings.max_iter, how.passes * a_pass),
+        eval_every=max(how.settings.eval_every, a_pass // 4),
+    )
     found = []
     for hyper in [h for i, h in enumerate(grid) if _chosen(how, h) not in [_chosen(how, g) for g in grid[:i]]]:
         members, loops = [], []

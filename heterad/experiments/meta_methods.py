@@ -35,6 +35,7 @@ class Recipe:
         short: fewer of them.
         fixed: hyper-parameters that are not chosen.
         sampling, settings: of the training.
+        passes: so many passes over the source tasks are allowed, even if they are more steps than the settings'.
         outer: the outer objective; see ``MetaLearner``.
         n_members: learners trained from different seeds whose standardised scores are averaged.
         meta_learned: whether there is training at all; what learns from the target's rows alone has, as in the
@@ -47,6 +48,7 @@ class Recipe:
     fixed: Hyper = field(default_factory=dict)
     sampling: Sampling = field(default_factory=Sampling)
     settings: Settings = PAPER
+    passes: int = 0
     outer: str = "auc"
     n_members: int = 1
     meta_learned: bool = True
@@ -138,7 +140,7 @@ def _baseline(name: str) -> Recipe:
 
 METHODS: dict[str, Recipe] = {
     OURS: Recipe(RobustMeta, OURS_GRID, OURS_SHORT),
-    BEST: Recipe(RobustMeta, OURS_GRID, OURS_SHORT, sampling=FOREIGN, settings=BEST_SETTINGS),
+    BEST: Recipe(RobustMeta, OURS_GRID, OURS_SHORT, sampling=FOREIGN, settings=BEST_SETTINGS, passes=8),
     **{name: _baseline(name) for name in BASELINES},
 }
 META_LEARNERS = tuple(name for name, found in METHODS.items() if found.meta_learned)
