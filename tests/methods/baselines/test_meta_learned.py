@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from torch.nn.functional import softplus
+from torch.nn.functional import cosine_similarity, softplus
 
 from heterad.data import TaskSet, toy_tasks
 from heterad.methods import MetaLearner, Sampling, meta_fit
@@ -21,9 +21,10 @@ def make(method: type[MetaLearner], **options) -> MetaLearner:
 
 
 def test_np_is_a_conditioned_autoencoder() -> None:
-    learner = make(NP)
+    """The squared distance on a sphere of radius 2 is 8 times 1 - cosine."""
+    learner = make(NP, radius=2.0)
     z = learner.task_encoder.g(learner.task_encoder.f(ROWS).mean(0))
-    expected = (TEST - learner.autoencoder(TEST, z)).square().sum(-1)
+    expected = 8 * (1 - cosine_similarity(TEST, learner.autoencoder(TEST, z), -1))
     torch.testing.assert_close(learner.score(TEST, learner.adapt(ROWS)), expected)
 
 
