@@ -26,6 +26,7 @@ def fit(
     missing: Literal["error", "median"] = "error",
     model: Path = Path("model.safetensors"),
     max_iter: int = 1000,
+    tasks_per_step: int = 8,
     seed: int = 0,
     checkpoint: Path | None = None,
     json_log: Path | None = None,
@@ -47,6 +48,7 @@ def fit(
         missing: Where a number is missing: stop with an error, or put the column's median there.
         model: File to write the detector to.
         max_iter: Training steps at most.
+        tasks_per_step: Tasks whose mean loss makes a step; processes of torchrun share them.
         seed: Of everything random.
         checkpoint: File to keep the training's state in; the same command, repeated after a kill, goes on from it.
         json_log: File to append the training curve to, a line of JSON a look.
@@ -68,7 +70,9 @@ def fit(
         raise ValueError(f"{', '.join(map(str, data))}: expected at least 2 rows to learn from, got 1")
     with join(device, timeout=timeout) as processes, bars(shown=processes.first) as report:
         report("meta-training", 0, max_iter)
-        detector = RobustMetaDetector(max_iter=max_iter, random_state=seed, device=processes.device).fit(
+        detector = RobustMetaDetector(
+            tasks_per_step=tasks_per_step, max_iter=max_iter, random_state=seed, device=processes.device
+        ).fit(
             table.x,
             table.y,
             table.groups,
