@@ -2,9 +2,9 @@
 
     OMP_NUM_THREADS=2 python bench/stream_scoring.py --rows 20000000 --out bench/results/stream_scoring.json
 
-Makes a Parquet file of float32 columns in a temporary folder, whose tasks are spread over all of it, and scores it in a
-process of its own; the kernel tells its peak of resident memory, imports and all. The others score the batches of the
-same file until a time is up; reading is not counted for them, and all is for heterad.
+Makes a Parquet file of float32 columns in a temporary folder, or in ``--folder``, where it stays; its tasks are spread
+over all of it. A process of its own scores it; the kernel tells its peak of resident memory, with imports. The others
+score the batches of the same file until a time is up; reading is not counted for them, and all is for heterad.
 """
 
 from __future__ import annotations
@@ -130,23 +130,32 @@ def main() -> None:
     parser.add_argument("--explain", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=20, help="time for each of the others")
     parser.add_argument("--out", type=Path, help="JSON file to write")
-    parser.add_argument("--folder", type=Path, help="where to make the file; a temporary folder by default")
+    parser.add_argument("--folder", type=Path, help="where to make the file, and leave it for the next run")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        make(Path(folder) / "rows.parquet", options.rows, options.columns, options.tasks)
-        fit_model(Path(folder) / "model.safetensors", options.columns)
-        found = {
-            "rows": options.rows,
-            "columns": options.columns,
-            "tasks": options.tasks,
-            "explain": options.explain,
-            "input_MB": round((Path(folder) / "rows.parquet").stat().st_size / 1e6),
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores, OMP_NUM_THREADS="
-            f"{os.environ.get('OMP_NUM_THREADS', 'unset')}, load {os.getloadavg()[0]:.1f}",
-            "heterad": alone(heterad_run, folder, options.explain),
-        }
-        for name in OTHERS:
-            found[f"PyOD {name}"] = alone(pyod_run, folder, name, options.seconds)
+    if options.folder is not None:
+        options.folder.mkdir(parents=True, exist_ok=True)
+        return measure(options.folder, options)
+    with tempfile.TemporaryDirectory() as folder:
+        measure(Path(folder), options)
+
+
+def measure(folder: Path, options: argparse.Namespace) -> None:
+    data, model = folder / "rows.parquet", folder / "model.safetensors"
+    if not data.exists():
+        make(data, options.rows, options.columns, options.tasks)
+    if not model.exists():
+        fit_model(model, options.columns)
+    found = {
+        "rows": pq.read_metadata(data).num_rows,
+        "columns": options.columns,
+        "explain": options.explain,
+        "input_MB": round(data.stat().st_size / 1e6),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, OMP_NUM_THREADS="
+        f"{os.environ.get('OMP_NUM_THREADS', 'unset')}, load {os.getloadavg()[0]:.1f}",
+    }
+    for name in OTHERS:
+        found[f"PyOD {name}"] = alone(pyod_run, str(folder), name, options.seconds)
+    found["heterad"] = alone(heterad_run, str(folder), options.explain)
     text = json.dumps(found, indent=1)
     print(text)
     if options.out is not None:
