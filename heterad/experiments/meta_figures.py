@@ -128,6 +128,7 @@ def _panels(path: Path, methods: Mapping[str, str], curve: Callable[[str, str], 
         axes.set_xlabel(axis)
         axes.set_ylabel("test AUC, %")
         axes.set_xticks([at for at, _, _ in max(curves.values(), key=len)])
+        axes.set_ylim(top=min(axes.get_ylim()[1], 100.5))
         axes.grid(alpha=0.3)
     for axes in panels[len(found) :]:
         axes.set_axis_off()
