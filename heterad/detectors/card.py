@@ -7,6 +7,7 @@ from typing import Any
 
 from heterad.data.row_files import shortened
 from heterad.detectors.model_file import check_version
+from heterad.detectors.robust_meta import LABELS
 from heterad.train import read_tensors
 
 
@@ -54,7 +55,8 @@ def _learned(record: dict[str, Any]) -> str:
     history = training.get("history_") or training.get("history") or {}
     lines = ["## Training\n"]
     if record.get("learned_from"):
-        lines.append("* Learned from: " + ", ".join(f"{n} {name}" for name, n in record["learned_from"].items()))
+        counts = record["learned_from"]
+        lines.append("* Learned from: " + ", ".join(f"{counts[name]} {name}" for name in ("rows", "tasks", *LABELS)))
     lines.append(f"* Steps: {training.get('n_iter_', training.get('n_iter'))}")
     if history.get("seconds"):
         lines.append(f"* Seconds: {history['seconds'][-1]:.1f}")
@@ -79,7 +81,7 @@ def _rows(record: dict[str, Any]) -> str:
 
 
 def _decisions(record: dict[str, Any], tensors: dict[str, Any]) -> str:
-    lines = ["## Decisions\n", f"* Threshold of the training rows as one task: {record['threshold']:.6g}"]
+    lines = ["## Decisions\n", f"* Threshold, without adapting to a task: {record['threshold']:.6g}"]
     if "calibration.tasks" in tensors:
         of = tensors["calibration.tasks"]
         n_tasks = len(of.unique())
