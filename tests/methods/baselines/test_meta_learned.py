@@ -78,7 +78,7 @@ def test_prototypes_are_weighted_means_of_embeddings_on_a_sphere(method: type[Pr
     if method is Proto:
         weight = torch.ones(9, dtype=torch.float64)
     elif method is RobustProto:
-        weight = torch.exp(-pairs.mean(1))
+        weight = torch.exp(-0.3 * pairs.mean(1))
     else:
         weight = torch.exp(learner.weight(ROWS, learner.task_encoder(ROWS))[:, 0])
     prototype = (weight / weight.sum()) @ e
