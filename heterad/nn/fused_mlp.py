@@ -34,7 +34,7 @@ def mlp(x: Tensor, z: Tensor | None, v: Tensor | None, *layers: Tensor) -> Tenso
     Args:
         x: rows ``[..., N, D]``.
         z: task vectors ``[..., K]``, or None.
-        v: weights of z ``[H, K]``, or None.
+        v: weights of z ``[H, K]``, or None; without both there is no context.
         layers: weight ``[out, in]`` and bias ``[out]`` of each layer, in turn.
 
     Returns:
@@ -43,7 +43,11 @@ def mlp(x: Tensor, z: Tensor | None, v: Tensor | None, *layers: Tensor) -> Tenso
     Cost:
         One product a layer forward and two backward; memory: the hidden values, padded to 16 numbers a row.
     """
-    fits = x.shape[-1] == layers[0].shape[1] and (z is None or z.shape[:-1] == x.shape[:-2])
+    if z is None or v is None:
+        z = v = None
+    fits = x.shape[-1] == layers[0].shape[1] and (
+        z is None or (z.shape[:-1] == x.shape[:-2] and v is not None and v.shape == (len(layers[0]), z.shape[-1]))
+    )
     if not (fits and serves(x, z, v, *layers)):
         return plain(x, z, v, *layers)
     if differentiates(x, z, v, *layers):

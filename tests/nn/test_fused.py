@@ -94,6 +94,11 @@ def test_only_the_gradients_asked_for_are_given() -> None:
         assert not fused_mlp.mlp(*inputs).requires_grad
 
 
+def test_a_task_vector_without_weights_is_no_context() -> None:
+    x, z, _, *layers = mlp_inputs((5, 8, 3), (2,), 4, 3, torch.float32)
+    assert torch.equal(fused_mlp.mlp(x, z, None, *layers), fused_mlp.mlp(x, None, None, *layers))
+
+
 @compiled
 def test_nan_is_not_hidden() -> None:
     inputs = mlp_inputs((5, 8, 8, 3), (2,), 4, 3, torch.float32)
