@@ -10,6 +10,8 @@ import platform
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 
 from pybind11.setup_helpers import Pybind11Extension
@@ -38,14 +40,15 @@ class BuildExt(build_ext):
 
     def _build_cpu(self, ext):
         flags = FLAGS + (SANITIZE if os.environ.get("HETERAD_SANITIZE") == "1" else [])
-        objects = self._compile(["csrc/bindings.cpp", "csrc/isa.cpp"], ext, flags, "")
-        for isa, isa_flags in ISAS.items():
-            objects += self._compile(KERNELS, ext, [*flags, *isa_flags], isa)
+        jobs = [(source, flags, "") for source in ("csrc/bindings.cpp", "csrc/isa.cpp")]
+        jobs += [(source, [*flags, *isa_flags], isa) for isa, isa_flags in ISAS.items() for source in KERNELS]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # of compilers: each is a process of its own
+            objects = list(chain.from_iterable(pool.map(lambda job: self._compile(ext, *job), jobs)))
         self._link(objects, ext, [f for f in flags if f.startswith(("-fopenmp", "-fsanitize"))])
 
-    def _compile(self, sources, ext, flags, isa):
+    def _compile(self, ext, source, flags, isa):
         return self.compiler.compile(
-            sources,
+            [source],
             output_dir=os.path.join(self.build_temp, isa),
             macros=[("HETERAD_ISA", isa)] if isa else [],
             include_dirs=ext.include_dirs,
@@ -67,7 +70,7 @@ class BuildExt(build_ext):
         for source in sorted(Path("csrc/cuda").glob("*.cu")):
             target = Path(self.build_temp, "csrc", "cuda", source.name).with_suffix(".cu.o")
             target.parent.mkdir(parents=True, exist_ok=True)
-            flags = ["-std=c++17", "-O3", "-Xcompiler", "-fPIC,-fvisibility=hidden", "-lineinfo"]
+            flags = ["-std=c++17", "-O3", "-Xcompiler", "-fPIC,-fvisibility=hidden", "-lineinfo", "--threads=0"]
             subprocess.run([nvcc, *flags, *archs, *include, "-c", str(source), "-o", str(target)], check=True)
             objects.append(str(target))
         lib = Path(nvcc).resolve().parent.parent / "lib64"
