@@ -239,3 +239,29 @@ def test_without_the_extra_it_says_which_to_install(package: str, tmp_path) -> N
     )
     assert done.returncode == 2
     assert done.stderr == (f"heterad: the command line needs {package}; install it with: pip install 'heterad[cli]'\n")
+
+
+def test_no_file_that_is_read_is_written_over(fitted, tmp_path, capsys, monkeypatch) -> None:
+    folder, *_ = fitted
+    model, rows = folder / "m.safetensors", tmp_path / "rows.csv"
+    rows.write_bytes((folder / "new.csv").read_bytes())
+    before = rows.read_bytes(), model.read_bytes()
+    monkeypatch.chdir(tmp_path)
+    for arguments in (
+        ("score", model, rows, "--task", "site", "--out", "rows.csv"),
+        ("score", model, tmp_path, "--task", "site", "--out", rows),
+        ("fit", rows, "--task", "site", "--model", "./rows.csv"),
+    ):
+        assert "another file to write to than the one that is read" in complaint(capsys, *arguments)
+    assert before == (rows.read_bytes(), model.read_bytes())
+
+
+def test_no_files_and_unknown_devices_are_told_in_one_line(fitted, tmp_path, capsys) -> None:
+    folder, *_ = fitted
+    model = folder / "m.safetensors"
+    assert "data: expected one or more" in complaint(capsys, "fit", "--model", tmp_path / "m.safetensors")
+    assert "data: expected one or more" in complaint(capsys, "score", model, "--out", tmp_path / "s.csv")
+    score = ("score", model, folder / "new.csv", "--task", "site", "--out", tmp_path / "s.csv")
+    assert "device: expected cpu or cuda, got 'tpu'" in complaint(capsys, *score, "--device", "tpu")
+    if not torch.cuda.is_available():
+        assert "no GPU" in complaint(capsys, *score, "--device", "cuda")

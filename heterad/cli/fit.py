@@ -10,7 +10,7 @@ import tyro
 from heterad.cli import ahl as ahl_commands
 from heterad.cli.progress import bars
 from heterad.data.tables import read_table
-from heterad.data.whole_file import writable_file
+from heterad.data.whole_file import spare, writable_file
 from heterad.detectors import RobustMetaDetector
 from heterad.train import JSONLog, TensorBoardLog, each, join
 
@@ -58,7 +58,7 @@ def fit(
         method: Meta-learning from many tasks, or AHL from normals and few anomalies of one.
         ahl: Of --method ahl.
     """
-    writable_file(model)
+    spare(writable_file(model), data)
     if method == "ahl":
         foreign = {"task": task, "one_hot": one_hot, "checkpoint": checkpoint, "json_log": json_log}
         if given := [name for name, value in {**foreign, "tensorboard": tensorboard}.items() if value]:

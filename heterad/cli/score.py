@@ -10,7 +10,7 @@ import tyro
 from heterad.cli import ahl
 from heterad.cli.progress import bars
 from heterad.data.parts import check_format
-from heterad.data.whole_file import writable_file
+from heterad.data.whole_file import spare, writable_file
 from heterad.detectors import RobustMetaDetector, score_files
 from heterad.detectors.ahl_files import is_ahl
 from heterad.detectors.score_files import shard
@@ -46,7 +46,7 @@ def score(
         support: Rows of a task to adapt to at most.
         device: Where to compute: cpu or cuda.
     """
-    writable_file(check_format(out))
+    spare(writable_file(check_format(out)), [model, *data])
     if is_ahl(model):
         if given := [name for name, value in (("task", task), ("threshold", threshold), ("explain", explain)) if value]:
             raise ValueError(f"{given[0]}: has no meaning for a model of --method ahl")

@@ -68,6 +68,8 @@ class RowFiles:
 
     def __init__(self, path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> None:
         paths = [path] if isinstance(path, str | os.PathLike) else list(path)
+        if not paths:
+            raise ValueError("data: expected one or more CSV or Parquet files, folders or globs of them, got none")
         self.name = ", ".join(os.fspath(p) for p in paths)
         self._keys = {file: keys for p in paths for file, keys in _find(p)}
         self.files = list(self._keys)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -68,6 +68,26 @@ def writable_file(path: str | os.PathLike[str]) -> Path:
         raise IsADirectoryError(errno.EISDIR, "expected the name of a file to write, got a folder", str(target))
     writable_folder(target.parent)
     return target
+
+
+def spare(out: str | os.PathLike[str], files: Iterable[str | os.PathLike[str]]) -> None:
+    """Refuse to write over a file that is read.
+
+    Args:
+        out: the file to write.
+        files: those that are read; what does not exist is passed over.
+
+    Raises:
+        ValueError: ``out`` is one of them, by whatever name.
+
+    Example:
+        >>> spare("scores.csv", ["rows.csv"])
+    """
+    if not os.path.exists(out):
+        return
+    for file in files:
+        if os.path.exists(file) and os.path.samefile(out, file):
+            raise ValueError(f"{os.fspath(out)}: expected another file to write to than the one that is read")
 
 
 def writable_folder(folder: str | os.PathLike[str]) -> Path:

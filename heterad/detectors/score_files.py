@@ -14,6 +14,7 @@ import numpy as np
 from heterad.data.columns import Columns
 from heterad.data.parts import PartedTable
 from heterad.data.row_files import RowFiles, Rows, shortened
+from heterad.data.whole_file import spare
 from heterad.detectors import model_file
 from heterad.detectors.adapted_tasks import UnusableError
 from heterad.detectors.gather import LEAST, GatheredTasks, Report
@@ -106,6 +107,7 @@ def score_files(
         (4, 2, 2)
     """
     files = RowFiles(data)
+    spare(shard(out, processes), files.files)
     columns, notes = choose_columns(detector, files, task)
     _check(len(columns.names), contamination, threshold, explain, support)
     share = detector.contamination if contamination is None else contamination

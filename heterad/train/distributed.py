@@ -113,7 +113,7 @@ def join(device: str | torch.device | None = None, *, timeout: float = 600.0) ->
         What to give to ``fit`` as ``processes``: ``ALONE``'s like where torchrun did not start this process.
 
     Raises:
-        ValueError: there are fewer GPUs than processes on this machine.
+        ValueError: the device is unknown or absent, or there are fewer GPUs than processes on this machine.
         ConnectionError: the others cannot be reached.
 
     Source:
@@ -124,7 +124,12 @@ def join(device: str | torch.device | None = None, *, timeout: float = 600.0) ->
         ...     processes.size
         1
     """
-    where = torch.device("cpu" if device is None else device)
+    try:
+        where = torch.device("cpu" if device is None else device)
+    except RuntimeError:
+        raise ValueError(f"device: expected cpu or cuda, got {device!r}") from None
+    if where.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device: expected cpu, since this machine has no GPU that torch can use, got {device!r}")
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1 or "RANK" not in os.environ:
         yield Processes(device=where)
