@@ -128,10 +128,10 @@ def join(device: str | torch.device | None = None, *, timeout: float = 600.0) ->
         where = torch.device("cpu" if device is None else device)
     except RuntimeError:
         raise ValueError(f"device: expected cpu or cuda, got {device!r}") from None
-    if where.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device: expected cpu, since this machine has no GPU that torch can use, got {device!r}")
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1 or "RANK" not in os.environ:
+        if where.type == "cuda" and not torch.cuda.is_available():
+            raise ValueError(f"device: expected cpu, since this machine has no GPU that torch can use, got {device!r}")
         yield Processes(device=where)
         return
     local = int(os.environ.get("LOCAL_RANK", "0"))
