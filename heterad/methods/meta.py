@@ -54,7 +54,10 @@ class MetaLearner(nn.Module, ABC):
             Kumagai et al. (2023), Eq. (10), appendix F.3 for the cross-entropy and appendix A (there summed, here
             averaged over the features, so that both kinds of tasks weigh alike).
         """
-        anomalies, normals = self._query_scores(episodes)
+        return self.loss_of(*self._query_scores(episodes), episodes, trim)
+
+    def loss_of(self, anomalies: Tensor, normals: Tensor, episodes: Episodes, trim: float) -> Tensor:
+        """The outer loss of each task, given the scores of its query set's anomalies and normals."""
         p_mask, n_mask = episodes.anomaly_mask, episodes.normal_mask
         if anomalies.shape[-1] == 0:
             return _trimmed_mean(normals, n_mask, trim) / episodes.rows.shape[-1]
@@ -73,10 +76,7 @@ class MetaLearner(nn.Module, ABC):
         scores = torch.cat([anomalies, normals], -1)
         truth = torch.zeros_like(scores, dtype=torch.int8)
         truth[..., : episodes.n_anomalies] = 1
-        real = [
-            torch.ones_like(s, dtype=torch.bool) if mask is None else mask
-            for s, mask in ((anomalies, episodes.anomaly_mask), (normals, episodes.normal_mask))
-        ]
+        real = _real(anomalies, episodes.anomaly_mask), _real(normals, episodes.normal_mask)
         return ops.roc_auc(scores, truth, mask=torch.cat(real, -1))
 
     def _query_scores(self, episodes: Episodes) -> tuple[Tensor, Tensor]:
@@ -139,10 +139,8 @@ def with_foreign(episodes: Episodes, n_tasks: int) -> Episodes:
     others = torch.cat([normals.roll(-i, 0) for i in range(1, n_tasks + 1)], 1)
     mask = episodes.anomaly_mask
     if episodes.normal_mask is not None or mask is not None:
-        real = (
-            torch.ones_like(normals[..., 0], dtype=torch.bool) if episodes.normal_mask is None else episodes.normal_mask
-        )
-        own = torch.ones_like(query[:, : episodes.n_anomalies, 0], dtype=torch.bool) if mask is None else mask
+        real = _real(normals[..., 0], episodes.normal_mask)
+        own = _real(query[:, : episodes.n_anomalies, 0], mask)
         mask = torch.cat([*(real.roll(-i, 0) for i in range(1, n_tasks + 1)), own], 1)
     rows = torch.cat([support, others, query], 1)
     n_anomalies = others.shape[1] + episodes.n_anomalies
@@ -228,6 +226,11 @@ def meta_fit(
     return loop.run()
 
 
+def _real(scores: Tensor, mask: Tensor | None) -> Tensor:
+    """The mask, or one that marks every score."""
+    return torch.ones_like(scores, dtype=torch.bool) if mask is None else mask
+
+
 def _cross_entropy(
     anomalies: Tensor, normals: Tensor, p_mask: Tensor | None, n_mask: Tensor | None, log_odds: bool
 ) -> Tensor:
@@ -243,7 +246,7 @@ def _cross_entropy(
 
 
 def _trimmed_mean(scores: Tensor, mask: Tensor | None, trim: float) -> Tensor:
-    real = torch.ones_like(scores, dtype=torch.bool) if mask is None else mask
+    real = _real(scores, mask)
     if trim > 0:
         ordered = torch.where(real, scores.detach(), torch.inf).sort(-1).values
         last = (real.sum(-1, keepdim=True) * (1 - trim)).ceil().long() - 1

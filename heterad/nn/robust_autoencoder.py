@@ -94,10 +94,10 @@ class RobustAutoencoder(nn.Module):
 
     def solve(self, x: Tensor, z: Tensor | None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Adapt to support sets ``x [..., N, D]``: the decoder ``W [..., D, J]`` and ``A [..., N, D]``."""
-        y, h, lam = self._target(x), self._embed(x, z), self.lam
+        y, h, lam = self._target(x), self.h(x, z), self.lam
         if lam is None:
             return ops.ridge_solve(h, y, self.mu, mask=mask), torch.zeros_like(y)
-        a0 = torch.zeros_like(y) if self.v is None else self.v(x, None if self.v.context is None else z)
+        a0 = torch.zeros_like(y) if self.v is None else self.v(x, z)
         if lam.ndim == 0:
             return ops.robust_ridge(y, h, a0, lam, self.mu, n_iter=self.n_iter, mask=mask)
         # Features meet nowhere in the objective: in units of its lambda each has the lambda 1.
@@ -107,11 +107,11 @@ class RobustAutoencoder(nn.Module):
 
     def reconstruct(self, x: Tensor, z: Tensor | None, w: Tensor) -> Tensor:
         """W h([x, z]) for rows ``x [..., M, D]``."""
-        return self._embed(x, z) @ w.mT
+        return self.h(x, z) @ w.mT
 
     def score(self, x: Tensor, z: Tensor | None, w: Tensor) -> Tensor:
         """The anomaly score ||y - W h([x, z])||², ``[..., M]``."""
-        return reconstruction_error(self._target(x), self._embed(x, z), w)
+        return reconstruction_error(self._target(x), self.h(x, z), w)
 
     def attributes(self, x: Tensor, z: Tensor | None, w: Tensor) -> Tensor:
         """Anomalous attributes ``[..., M, D]`` of any rows under a given decoder, Eq. (5)."""
@@ -122,10 +122,6 @@ class RobustAutoencoder(nn.Module):
         if lam.ndim == 0:
             return ops.soft_threshold(gap, lam / 2)
         return ops.soft_threshold(gap / lam, torch.full_like(self.log_mu, 0.5)) * lam
-
-    def _embed(self, x: Tensor, z: Tensor | None) -> Tensor:
-        """h([x, z]), or h(x) where h does not see z."""
-        return self.h(x, None if self.h.context is None else z)
 
     def _target(self, x: Tensor) -> Tensor:
         return x if self.center is None else self.center.expand(*x.shape[:-1], -1).contiguous()

@@ -9,6 +9,13 @@ from torch.nn.functional import scaled_dot_product_attention
 from heterad.nn.mlp import MLP, linear
 
 
+def mean_row(y: Tensor, mask: Tensor | None) -> Tensor:
+    """Mean ``[..., E]`` over the rows of ``y [..., N, E]`` that ``mask [..., N]`` marks; zero where it marks none."""
+    if mask is None:
+        return y.mean(-2)
+    return torch.where(mask[..., None], y, 0).sum(-2) / mask.sum(-1, keepdim=True).clamp(min=1)
+
+
 class SetEncoder(nn.Module):
     """The task vector z = g(mean over the rows of f(x)), or of their sum.
 
@@ -44,12 +51,9 @@ class SetEncoder(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Encode sets ``x [..., N, D]``, whose real rows ``mask [..., N]`` marks, to ``[..., K]``."""
         y = self.f(x)
-        if mask is None:
-            return self.g(y.mean(-2) if self.pool == "mean" else y.sum(-2))
-        total = torch.where(mask[..., None], y, 0).sum(-2)
         if self.pool == "mean":
-            total = total / mask.sum(-1, keepdim=True).clamp(min=1)
-        return self.g(total)
+            return self.g(mean_row(y, mask))
+        return self.g((y if mask is None else torch.where(mask[..., None], y, 0)).sum(-2))
 
 
 class SetTransformer(nn.Module):

@@ -107,9 +107,8 @@ class TNP(NP):
         super().__init__(n_features, generator, task_dim=task_dim, hidden=hidden, radius=radius)
         self.lam = positive("lam", lam)
 
-    def loss(self, episodes: Episodes, *, trim: float = 0.0) -> Tensor:
-        """The outer loss of each task, ``[B]``."""
-        _, normals = self._query_scores(episodes)
+    def loss_of(self, anomalies: Tensor, normals: Tensor, episodes: Episodes, trim: float) -> Tensor:
+        """``lam`` times the loss of the AUC, plus the error."""
         real = torch.ones_like(normals) if episodes.normal_mask is None else episodes.normal_mask.to(normals.dtype)
         error = (normals * real).sum(-1) / real.sum(-1)
-        return self.lam * super().loss(episodes, trim=trim) + error
+        return self.lam * super().loss_of(anomalies, normals, episodes, trim) + error

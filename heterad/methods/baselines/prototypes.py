@@ -11,6 +11,7 @@ from torch.nn.functional import normalize
 from heterad.methods.baselines.checks import positive
 from heterad.methods.meta import MetaLearner
 from heterad.nn import MLP, SetEncoder
+from heterad.nn.set_encoder import mean_row
 
 SHARPNESS = 0.3
 
@@ -109,7 +110,7 @@ class RobustProto(Proto):
 
         Which is, but for a constant that softmax cancels, minus the squared distance to their mean.
         """
-        return -SHARPNESS * _squared_distance(e, _mean(e, mask))
+        return -SHARPNESS * _squared_distance(e, mean_row(e, mask))
 
 
 class MetaCleaner(Proto):
@@ -159,9 +160,3 @@ class MetaCleaner(Proto):
 
 def _squared_distance(e: Tensor, center: Tensor) -> Tensor:
     return (e - center.unsqueeze(-2)).square().sum(-1)
-
-
-def _mean(e: Tensor, mask: Tensor | None) -> Tensor:
-    if mask is None:
-        return e.mean(-2)
-    return torch.where(mask[..., None], e, 0).sum(-2) / mask.sum(-1, keepdim=True).clamp(min=1)
