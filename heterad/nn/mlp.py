@@ -50,6 +50,6 @@ class MLP(nn.Module):
         self._linears = (self.first, *self.rest)
 
     def forward(self, x: Tensor, z: Tensor | None = None) -> Tensor:
-        """Map rows ``x [..., N, D]`` of tasks ``z [..., K]`` to ``[..., N, sizes[-1]]``; without context, z is ignored."""
+        """Map rows ``x [..., N, D]`` of tasks ``z [..., K]`` to ``[..., N, sizes[-1]]``; context 0 ignores z."""
         layers = [p for layer in self._linears for p in layer._parameters.values()]
         return mlp(x, z, None if self.context is None else self.context.weight, *layers)
