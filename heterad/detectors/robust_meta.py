@@ -43,6 +43,9 @@ class RobustMetaDetector(ThresholdMixin, BaseEstimator):
         lr: Adam's learning rate.
         eval_every: training steps between looks at the validation tasks.
         patience: stop after so many looks without a better validation AUC; None trains for ``max_iter`` steps.
+        schedule: "constant" or "cosine", which lowers the learning rate to 0 at ``max_iter``.
+        warm_up: training steps over which the learning rate first rises in proportion.
+        averaging: decay of a moving average of the weights, which is kept in their place, in [0, 1); 0 averages not.
         validation_fraction: share of the tasks kept for validation; of fewer than 1 / validation_fraction tasks
             none is, and training then takes ``max_iter`` steps and keeps the last weights.
         scale: "standard" standardises each feature with its mean and standard deviation in the source tasks;
@@ -93,6 +96,9 @@ class RobustMetaDetector(ThresholdMixin, BaseEstimator):
         lr: float = 1e-3,
         eval_every: int = 10,
         patience: int | None = 20,
+        schedule: str = "constant",
+        warm_up: int = 0,
+        averaging: float = 0.0,
         validation_fraction: float = 0.2,
         scale: str | None = "standard",
         contamination: float = 0.1,
@@ -112,6 +118,9 @@ class RobustMetaDetector(ThresholdMixin, BaseEstimator):
         self.lr = lr
         self.eval_every = eval_every
         self.patience = patience
+        self.schedule = schedule
+        self.warm_up = warm_up
+        self.averaging = averaging
         self.validation_fraction = validation_fraction
         self.scale = scale
         self.contamination = contamination
@@ -189,7 +198,9 @@ class RobustMetaDetector(ThresholdMixin, BaseEstimator):
             sampling=Sampling(
                 self.tasks_per_step, self.support_size, self.query_size, 0.0 if labelled else self.contamination
             ),
-            settings=Settings(self.max_iter, self.lr, self.eval_every, self.patience),
+            settings=Settings(
+                self.max_iter, self.lr, self.eval_every, self.patience, self.schedule, self.warm_up, self.averaging
+            ),
             callback=callback,
             checkpoint=checkpoint,
             processes=processes,

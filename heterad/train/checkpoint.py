@@ -9,20 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from heterad.train.files import read_tensors, write_tensors
-from heterad.train.loop import Loop
+from heterad.train.loop import Loop, Settings
+
+OPTIONS = ("schedule", "warm_up", "averaging")
+"""Settings that tell runs apart only where they are not the default, so that files from before them are taken up."""
 
 
 def keep(loop: Loop, path: str | os.PathLike[str], about: Mapping[str, Any], *, every: float = 5.0) -> None:
     """Take up the state that a file holds, if it is there, and write the loop's to it after evaluations.
 
     A run that was killed and goes on ends with the weights of one that was not, bit for bit on the CPU. One that had
-    ended trains no further, unless ``max_iter`` or ``patience`` has grown. Only the first of several processes
-    writes; all must see the file.
+    ended trains no further, unless ``max_iter`` or ``patience`` has grown (``max_iter`` may not, where the learning
+    rate falls towards it). Only the first of several processes writes; all must see the file.
 
     Args:
         loop: not yet run; its callback is called first.
         path: the file; each time replaced whole or not at all.
-        about: what makes this run itself (JSON-able): data, seed, options. Learning rate and evaluations are added.
+        about: what makes this run itself (JSON-able): data, seed, options. What the settings say of the steps is added.
         every: seconds between two writings at least; the last evaluation is always written.
 
     Raises:
@@ -30,7 +33,7 @@ def keep(loop: Loop, path: str | os.PathLike[str], about: Mapping[str, Any], *, 
         ValueError: it is damaged, of another run or another model, or not seen by every process.
 
     Cost:
-        Each writing: a copy of weights and Adam's moments, once hashed.
+        Each writing: a copy of weights, their average and Adam's moments, once hashed.
 
     Example:
         >>> import tempfile, torch
@@ -46,7 +49,11 @@ def keep(loop: Loop, path: str | os.PathLike[str], about: Mapping[str, Any], *, 
         ([25, 50], [25, 50, 75, 100])
     """
     target = Path(path)
-    about = dict(about) | {"lr": loop.settings.lr, "eval_every": loop.settings.eval_every}
+    settings = loop.settings
+    about = dict(about) | {"lr": settings.lr, "eval_every": settings.eval_every}
+    about |= {name: value for name in OPTIONS if (value := getattr(settings, name)) != getattr(Settings, name)}
+    if settings.schedule != "constant":
+        about["max_iter"] = settings.max_iter
     if target.exists():
         tensors, record = read_tensors(target)
         of = record.get("about", {})

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from heterad.train.distributed import ALONE, Processes
 
 ADVICE = "scale the features or lower the learning rate"
+SCHEDULES = ("constant", "cosine")
 
 
 @dataclass(frozen=True)
@@ -25,12 +30,42 @@ class Settings:
         lr: Adam's learning rate, > 0.
         eval_every: steps between evaluations, >= 1; the last step is always evaluated.
         patience: stop after so many evaluations in a row without a better validation value; None never stops.
+        schedule: "constant" keeps the learning rate, "cosine" lowers it to 0 at ``max_iter``, along half a cosine.
+        warm_up: steps over which the learning rate first rises in proportion, >= 0.
+        averaging: decay of a moving average of the weights, which is validated and kept in their place, in [0, 1);
+            0 keeps the weights themselves. Step t decays by (1 + t) / (10 + t) at most, so that the average of few
+            steps is not that of the start.
+
+    Raises:
+        ValueError: ``schedule``, ``warm_up`` or ``averaging`` is out of range.
     """
 
     max_iter: int = 1000
     lr: float = 1e-3
     eval_every: int = 25
     patience: int | None = 20
+    schedule: str = "constant"
+    warm_up: int = 0
+    averaging: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.schedule not in SCHEDULES:
+            raise ValueError(f"schedule: expected one of {', '.join(SCHEDULES)}, got {self.schedule!r}")
+        if not isinstance(self.warm_up, Integral) or self.warm_up < 0:
+            raise ValueError(f"warm_up: expected an integer >= 0, got {self.warm_up!r}")
+        if not isinstance(self.averaging, Real) or not 0 <= self.averaging < 1:
+            raise ValueError(f"averaging: expected a number in [0, 1), got {self.averaging!r}")
+
+    def rate(self, step: int) -> float:
+        """The share of ``lr`` that the step after so many is taken with.
+
+        Example:
+            >>> settings = Settings(max_iter=100, schedule="cosine", warm_up=4)
+            >>> settings.rate(0), settings.rate(50), round(settings.rate(99), 4)
+            (0.25, 0.5, 0.0002)
+        """
+        risen = min(1.0, (step + 1) / self.warm_up) if self.warm_up else 1.0
+        return risen if self.schedule == "constant" else risen * (1 + math.cos(math.pi * step / self.max_iter)) / 2
 
 
 class Loop:
@@ -83,6 +118,7 @@ class Loop:
         self.history: dict[str, list] = {"step": [], "loss": [], "validation": [], "seconds": []}
         self.best_step = 0
         self.best_value = -math.inf
+        self._average = [p.detach().clone() for p in model.parameters()] if settings.averaging else []
         self._best: dict[str, Tensor] = {}
         self._seconds = 0.0
 
@@ -112,14 +148,17 @@ class Loop:
 
     def _run(self) -> None:
         started = time.perf_counter() - self._seconds
-        total = None
+        first, total = self.step, None
+        schedule = LambdaLR(self.optimizer, lambda n: self.settings.rate(first + n))
         while self.step < self.settings.max_iter and not self.stopped:
             loss = self.draw_loss(self.generator)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             loss = self.processes.combine(loss, self.model.parameters())
             self.optimizer.step()
+            schedule.step()
             self.step += 1
+            self._move_average()
             total = loss if total is None else total + loss
             if self.step % self.settings.eval_every == 0 or self.step == self.settings.max_iter:
                 self._seconds = time.perf_counter() - started
@@ -133,18 +172,37 @@ class Loop:
             raise ValueError(
                 f"training diverged before step {self.step}: expected a finite loss, got {total}; {ADVICE}"
             )
-        value = None if self.validate is None else self._validated(self.validate)
+        with self._averaged():
+            value = None if self.validate is None else self._validated(self.validate)
+            if value is None or value > self.best_value:
+                self.best_step = self.step
+                self.best_value = self.best_value if value is None else value
+                if value is not None or self._average:
+                    self._best = {name: t.detach().clone() for name, t in self.model.state_dict().items()}
         self.history["loss"].append(total / (self.step - (self.history["step"] or [0])[-1]))
         self.history["step"].append(self.step)
         self.history["validation"].append(value)
         self.history["seconds"].append(self._seconds)
-        if value is None:
-            self.best_step = self.step
-        elif value > self.best_value:
-            self.best_step, self.best_value = self.step, value
-            self._best = {name: t.detach().clone() for name, t in self.model.state_dict().items()}
         if self.callback is not None:
             self.callback(self)
+
+    def _move_average(self) -> None:
+        if self._average:
+            decay = min(self.settings.averaging, (1 + self.step) / (10 + self.step))
+            get_ema_multi_avg_fn(decay)(self._average, [p.detach() for p in self.model.parameters()], self.step)
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """With the average, where there is one, in the place of the model's weights."""
+        weights = [p.detach() for p in self.model.parameters()] if self._average else []
+        raw = [p.clone() for p in weights]
+        for p, average in zip(weights, self._average, strict=True):
+            p.copy_(average)
+        try:
+            yield
+        finally:
+            for p, kept in zip(weights, raw, strict=True):
+                p.copy_(kept)
 
     def _validated(self, validate: Callable[[], float]) -> float:
         return self.processes.agree(validate() if self.processes.first else math.nan)
@@ -156,6 +214,7 @@ class Loop:
         """
         tensors = {f"model.{name}": t for name, t in self.model.state_dict().items()}
         tensors |= {f"best.{name}": t for name, t in self._best.items()}
+        tensors |= {f"average.{i}": t for i, t in enumerate(self._average)}
         tensors["generator"] = self.generator.get_state()
         for number, slots in self.optimizer.state_dict()["state"].items():
             tensors |= {f"adam.{number}.{name}": t for name, t in slots.items()}
@@ -182,6 +241,8 @@ class Loop:
         except RuntimeError as error:
             raise ValueError(f"state: expected that of this model, got another's ({error})") from None
         self._best = {name: t.to(self.generator.device).clone() for name, t in _part(tensors, "best.").items()}
+        for i, average in enumerate(self._average):
+            average.copy_(tensors[f"average.{i}"])
         self.generator.set_state(tensors["generator"])
         adam = self.optimizer.state_dict()
         adam["state"] = {}

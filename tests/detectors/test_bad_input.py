@@ -32,6 +32,8 @@ INF = np.where(np.arange(10) == 3, np.inf, TOY.x)
         (TypeError, {"lr": "fast"}, "lr: expected a number, got 'fast'"),
         (ValueError, {"contamination": 1}, r"contamination: expected a share in \[0, 1\), got 1"),
         (ValueError, {"validation_fraction": 1.5}, r"validation_fraction: expected a share in \[0, 1\)"),
+        (ValueError, {"averaging": 1}, r"averaging: expected a number in \[0, 1\), got 1"),
+        (ValueError, {"schedule": "linear"}, "schedule: expected one of constant, cosine, got 'linear'"),
         (ValueError, {"scale": "minmax"}, "scale: expected 'standard', 'global' or None, got 'minmax'"),
         (ValueError, {"random_state": -1}, "random_state: expected an integer >= 0, a RandomState or None, got -1"),
         (ValueError, {"random_state": "x"}, "random_state: expected an integer >= 0"),

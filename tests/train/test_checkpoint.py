@@ -62,6 +62,8 @@ def test_another_runs_checkpoint_is_refused(tmp_path: Path) -> None:
     loop.run()
     with pytest.raises(ValueError, match=r"run: a checkpoint of another run \(lr, rows differ\)"):
         keep(make(lr=0.1), file, {"seed": 0, "rows": "b"})
+    with pytest.raises(ValueError, match=r"run: a checkpoint of another run \(averaging, max_iter, schedule differ\)"):
+        keep(make(averaging=0.9, schedule="cosine"), file, {"seed": 0, "rows": "a"})
     write_tensors(file, {}, {"kind": "a model"})
     with pytest.raises(ValueError, match="a checkpoint of another run"):
         keep(make(), file, {"seed": 0})
@@ -74,7 +76,8 @@ def test_a_detector_goes_on_with_the_same_scores(tmp_path: Path) -> None:
     toy = toy_tasks(12, 30)
 
     def fit(max_iter: int, checkpoint: Path | None = None, seed: int = 0) -> np.ndarray:
-        detector = RobustMetaDetector(max_iter=max_iter, eval_every=2, patience=None, random_state=seed)
+        options = {"eval_every": 2, "patience": None, "warm_up": 8, "averaging": 0.9}
+        detector = RobustMetaDetector(max_iter=max_iter, random_state=seed, **options)
         return detector.fit(toy.x, toy.y, toy.groups, checkpoint=checkpoint).decision_function(toy.x)
 
     file = tmp_path / "run"

@@ -66,9 +66,13 @@ def test_the_callback_sees_every_evaluation() -> None:
     assert steps == [10, 20, 25]
 
 
+OPTIONS = [{}, {"schedule": "cosine", "warm_up": 15, "averaging": 0.9}]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
 @pytest.mark.parametrize("killed_at", [1, 3, 6])
-def test_a_killed_run_resumes_bit_for_bit(tmp_path: Path, killed_at: int) -> None:
-    settings = Settings(max_iter=80, lr=0.05, eval_every=10, patience=5)
+def test_a_killed_run_resumes_bit_for_bit(tmp_path: Path, killed_at: int, options: dict) -> None:
+    settings = Settings(max_iter=80, lr=0.05, eval_every=10, patience=5, **options)
 
     def build(callback=None) -> Loop:
         loop = make(settings, width=3, callback=callback)
@@ -115,3 +119,62 @@ def test_a_system_that_cannot_be_solved_is_divergence() -> None:
         ValueError, match=r"training diverged at step 1: .* not positive-definite.*; scale the features"
     ):
         loop.run()
+
+
+def test_the_learning_rate_follows_its_schedule() -> None:
+    def rates(**options) -> list[float]:
+        loop = make(Settings(max_iter=4, lr=0.1, **options))
+        draw_loss, seen = loop.draw_loss, []
+
+        def draw(generator: torch.Generator) -> torch.Tensor:
+            seen.append(loop.optimizer.param_groups[0]["lr"])
+            return draw_loss(generator)
+
+        loop.draw_loss = draw
+        loop.run()
+        return seen
+
+    assert rates() == [0.1] * 4
+    assert rates(warm_up=2) == pytest.approx([0.05, 0.1, 0.1, 0.1])
+    assert rates(schedule="cosine") == pytest.approx([0.1 * (1 + math.cos(math.pi * n / 4)) / 2 for n in range(4)])
+
+
+def test_the_average_is_validated_and_kept_in_the_place_of_the_weights() -> None:
+    def weights(loop: Loop) -> torch.Tensor:
+        return torch.cat([p.detach().reshape(-1) for p in loop.model.parameters()])
+
+    raw: list[torch.Tensor] = []
+    make(Settings(max_iter=9, lr=0.1, eval_every=1), width=3, callback=lambda loop: raw.append(weights(loop))).run()
+    average, averages = torch.zeros(4), []
+    for step, w in enumerate(raw, 1):
+        decay = min(0.5, (1 + step) / (10 + step))
+        averages.append(average := decay * average + (1 - decay) * w)
+
+    validated, called = [], []
+
+    def validate() -> float:
+        validated.append(weights(loop))
+        return -abs(loop.step - 6)
+
+    settings = Settings(max_iter=9, lr=0.1, eval_every=1, averaging=0.5)
+    loop = make(settings, width=3, validate=validate, callback=lambda loop: called.append(weights(loop)))
+    loop.run()
+    assert torch.equal(torch.stack(called), torch.stack(raw))
+    torch.testing.assert_close(torch.stack(validated), torch.stack(averages))
+    assert torch.equal(weights(loop), validated[5])
+    assert torch.equal(weights(make(settings, width=3).run()), validated[-1])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"schedule": "linear"}, "schedule: expected one of constant, cosine, got 'linear'"),
+        ({"warm_up": -1}, "warm_up: expected an integer >= 0, got -1"),
+        ({"warm_up": 0.5}, "warm_up: expected an integer >= 0, got 0.5"),
+        ({"averaging": 1}, r"averaging: expected a number in \[0, 1\), got 1"),
+        ({"averaging": "much"}, r"averaging: expected a number in \[0, 1\), got 'much'"),
+    ],
+)
+def test_settings_out_of_range_are_named(options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Settings(**options)
