@@ -50,16 +50,10 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def jax_on_the_same_threads() -> Any:
-    """jax with as many threads as torch has: its pool counts the cores that it may use when it first looks."""
+    """jax with as many threads as torch has, and two more: factorising a batch, a pool of two waits for itself for ever."""
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    os.environ.setdefault("PJRT_NPROC", str(torch.get_num_threads() + 2))
     jax = peer("jax")
-    if hasattr(os, "sched_setaffinity"):
-        before = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, sorted(before)[: torch.get_num_threads()])
-        try:
-            jax.devices("cpu")
-        finally:
-            os.sched_setaffinity(0, before)
     jax.config.update("jax_default_matmul_precision", "float32")
     # jax factorises by scipy's OpenBLAS, whose threads cost ten times what they help on matrices of 32 x 32 (measured)
     peer("scipy.linalg")

@@ -11,7 +11,7 @@ import numpy as np
 
 from heterad.data.arrays import read_arrays
 from heterad.detectors.devnet import DevNetDetector
-from heterad.experiments.ahl_tables import standard_error
+from heterad.experiments.statistics import standard_error
 from heterad.experiments.table import Row
 
 N_LABELLED = 30

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from heterad.experiments.statistics import paired_p, standard_error
 from heterad.experiments.table import Row
 
 
@@ -76,8 +77,6 @@ def compare(rows: Sequence[Mapping[str, Any]], method: str, than: str, *, shots:
         >>> round(found.gain, 3), found.n
         (0.03, 3)
     """
-    from scipy.stats import ttest_1samp
-
     values = by_set_and_draw([r for r in rows if shots is None or r["shots"] == shots])
     ours, theirs = values.get(method, {}), values.get(than, {})
     by_draw: dict[Any, list[float]] = defaultdict(list)
@@ -86,13 +85,7 @@ def compare(rows: Sequence[Mapping[str, Any]], method: str, than: str, *, shots:
     gains = np.array([np.mean(v) for _, v in sorted(by_draw.items())])
     if len(gains) < 2:
         raise ValueError(f"rows: expected two or more draws of {method!r} and {than!r}, got {len(gains)}")
-    p = 1.0 if np.ptp(gains) == 0 and gains[0] == 0 else float(ttest_1samp(gains, 0).pvalue)
-    return Comparison(method, than, float(gains.mean()), standard_error(gains), len(gains), p)
-
-
-def standard_error(values: Sequence[float] | np.ndarray) -> float:
-    """Of the mean of independent values; 0 of a single one."""
-    return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
+    return Comparison(method, than, float(gains.mean()), standard_error(gains), len(gains), paired_p(gains))
 
 
 def protocol_report(rows: Sequence[Row], *, table: str, than: str | None = None) -> str:

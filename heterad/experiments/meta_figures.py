@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from heterad.data.protocol import CONTAMINATIONS
-from heterad.experiments.ahl_tables import standard_error
 from heterad.experiments.meta_methods import BEST, METHODS, OURS
 from heterad.experiments.meta_published import LABELS, NAMES
-from heterad.experiments.meta_report import Place, values
+from heterad.experiments.meta_report import Place, split_means, values
 from heterad.experiments.pictures import new_figure, save_figure
+from heterad.experiments.statistics import standard_error
 from heterad.experiments.table import Row
 
 SMALL = (0.0, 0.01, 0.05)
@@ -138,8 +138,5 @@ def _panels(path: Path, methods: Mapping[str, str], curve: Callable[[str, str], 
 
 
 def _mean(runs: Mapping[Place, float]) -> tuple[float, float]:
-    by_split: dict[int, list[float]] = defaultdict(list)
-    for (split, _, _), auc in runs.items():
-        by_split[split].append(auc)
-    means = [float(np.mean(v)) for v in by_split.values()]
+    means = split_means(runs)
     return float(np.mean(means)), standard_error(means)

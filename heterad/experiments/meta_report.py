@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from heterad.data.protocol import CONTAMINATIONS
-from heterad.experiments.ahl_tables import standard_error
 from heterad.experiments.meta_published import NAMES
+from heterad.experiments.statistics import paired_p, standard_error
 from heterad.experiments.table import Row
 
 Place = tuple[int, int, float]
@@ -80,13 +80,23 @@ def cells(found: Mapping[str, Mapping[Place, float]]) -> dict[str, Cell]:
     best = max(means, key=lambda name: means[name])
     result = {}
     for name, mean in means.items():
-        by_split: dict[int, list[float]] = defaultdict(list)
-        for (split, _, _), value in found[name].items():
-            by_split[split].append(value)
-        error = standard_error([float(np.mean(v)) for v in by_split.values()])
+        error = standard_error(split_means(found[name]))
         bold = name == best or _alike(found[best], found[name])
         result[name] = Cell(mean, error, len(found[name]), bold)
     return result
+
+
+def split_means(runs: Mapping[Place, float]) -> list[float]:
+    """The mean of each split's runs: what is independent.
+
+    Example:
+        >>> split_means({(0, 0, 0.1): 90.0, (0, 1, 0.1): 91.0, (1, 0, 0.1): 80.0})
+        [90.5, 80.0]
+    """
+    by_split: dict[int, list[float]] = defaultdict(list)
+    for (split, _, _), value in runs.items():
+        by_split[split].append(value)
+    return [float(np.mean(v)) for v in by_split.values()]
 
 
 def table(
@@ -160,9 +170,5 @@ def _text(cell: Cell | None) -> str:
 
 
 def _alike(best: Mapping[Place, float], other: Mapping[Place, float]) -> bool:
-    from scipy.stats import ttest_1samp
-
     gaps = np.array([best[place] - other[place] for place in best.keys() & other.keys()])
-    if len(gaps) < 2:
-        return False
-    return bool(np.ptp(gaps) == 0 and gaps[0] == 0) or float(ttest_1samp(gaps, 0).pvalue) >= LEVEL
+    return len(gaps) > 1 and paired_p(gaps) >= LEVEL

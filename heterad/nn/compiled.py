@@ -8,9 +8,7 @@ import torch
 from torch import Tensor
 
 from heterad.ops import _backend
-
-_dispatch_modes = torch._C._len_torch_dispatch_stack
-_transform = torch._C._functorch.peek_interpreter_stack
+from heterad.ops._library import traced, transformed
 
 
 def serves(*tensors: Tensor | None) -> bool:
@@ -28,18 +26,7 @@ def serves(*tensors: Tensor | None) -> bool:
                 return False
         if t.dtype is not dtype or not t.is_cpu or t.numel() == 0:
             return False
-    return not (
-        torch.compiler.is_compiling()
-        or _dispatch_modes()
-        or _transform() is not None
-        or torch.is_autocast_enabled("cpu")
-        or not _backend.native()
-    )
-
-
-def differentiates(*tensors: Tensor | None) -> bool:
-    """Whether a derivative by one of the tensors may be asked for."""
-    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+    return not (traced() or transformed() or torch.is_autocast_enabled("cpu") or not _backend.native())
 
 
 def address(t: Tensor | None) -> int:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from heterad.nn.compiled import address, differentiates, serves, twice
+from heterad.nn.compiled import address, serves, twice
+from heterad.ops._library import differentiates, direct
 
 
 def plain(x: Tensor, z: Tensor | None, v: Tensor | None, *layers: Tensor) -> Tensor:
@@ -113,5 +114,4 @@ class _Fused(torch.autograd.Function):
         return tuple(grads)
 
 
-# Function.apply only asks again whether torch.func is at work.
-_apply = super(torch.autograd.Function, _Fused).apply
+_apply = direct(_Fused)

@@ -20,6 +20,30 @@ _dispatch_modes = torch._C._len_torch_dispatch_stack
 _transform = torch._C._functorch.peek_interpreter_stack
 
 
+def traced() -> bool:
+    """Whether torch.compile, torch.export or a dispatch mode looks on, so that every call must go by the dispatcher."""
+    return torch.compiler.is_compiling() or _dispatch_modes() > 0
+
+
+def transformed() -> bool:
+    """Whether torch.func is at work."""
+    return _transform() is not None
+
+
+def differentiates(*args: Any) -> bool:
+    """Whether a derivative by one of the arguments may be asked for."""
+    if torch.is_grad_enabled():
+        for a in args:
+            if isinstance(a, torch.Tensor) and a.requires_grad:
+                return True
+    return False
+
+
+def direct(function: type[torch.autograd.Function]) -> Callable[..., Any]:
+    """`Function.apply` without its question whether torch.func is at work, which costs 6 microseconds."""
+    return super(torch.autograd.Function, function).apply  # type: ignore[misc]
+
+
 class Op:
     """One op: its schema, its kernels by back end, and its derivative.
 
@@ -55,9 +79,8 @@ class Op:
         if self.owner == self.name:
             _backend.register(self.name, tuple(kernels))
         self.dispatched = getattr(torch.ops.heterad, self.name).default
-        direct, self.transformed = _functions(self.run, save, backward, public)
-        # Function.apply only asks again whether torch.func is at work, for 6 microseconds.
-        self.direct = super(torch.autograd.Function, direct).apply  # type: ignore[misc]
+        eager, self.transformed = _functions(self.run, save, backward, public)
+        self.direct = direct(eager)
 
     def run(self, *args: Any) -> Any:
         """The kernel, below autograd."""
@@ -65,15 +88,11 @@ class Op:
         return self.kernels[_backend.choose(self.owner, first.device.type)](*args)
 
     def __call__(self, *args: Any) -> Any:
-        if torch.compiler.is_compiling() or _dispatch_modes():
+        if traced():
             return self.dispatched(*args)
-        if _transform() is not None:  # torch.func
+        if transformed():
             return self.transformed.apply(*args)
-        if torch.is_grad_enabled():
-            for a in args:
-                if isinstance(a, torch.Tensor) and a.requires_grad:
-                    return self.direct(*args)
-        return self.run(*args)
+        return self.direct(*args) if differentiates(*args) else self.run(*args)
 
     def _refuse(self, ctx: Any, *grads: Any) -> Any:
         raise RuntimeError(
