@@ -112,8 +112,8 @@ def test_parquet_categories_gaps_and_the_largest_attributes(tmp_path, capsys) ->
     assert "* One-hot: kind, of x, y" in card
     assert "Missing numbers: become the median" in card
     assert complaint(capsys, "fit", rows, "--task", "unit", "--missing", "median") == (
-        f"heterad: {rows}: expected numbers in column 'kind', got string; a column of categories can be one-hot, any "
-        "other must be ignored\n"
+        f"heterad: {rows}: expected numbers in column 'kind', got string; each column of text ('kind') must be the "
+        "task, one-hot or ignored\n"
     )
 
 
@@ -136,7 +136,7 @@ def test_text_in_a_number_column(tmp_path, capsys) -> None:
 
 def test_a_task_without_normals_and_a_task_of_one_row(fitted, tmp_path, capsys) -> None:
     path = tmp_path / "rows.csv"
-    path.write_text("task,label,a\nx,0,1\nx,1,2\nodd,1,1\nodd,1,3\n")
+    path.write_text("task,label,a\n" + "".join(f"{t},0,1\n{t},1,2\n" for t in "abcd") + "odd,1,1\nodd,1,3\n")
     said = complaint(capsys, "fit", path, "--task", "task", "--label", "label", "--model", tmp_path / "m.safetensors")
     assert "task 'odd': expected at least one row labelled normal" in said
     assert list(tmp_path.iterdir()) == [path]
@@ -145,11 +145,36 @@ def test_a_task_without_normals_and_a_task_of_one_row(fitted, tmp_path, capsys) 
     options = ["--task", "site", "--out", str(tmp_path / "s.csv")]
     assert run(["score", str(folder / "m.safetensors"), str(path), *options]) == 0
     said = capsys.readouterr().out
-    assert "1 tasks have fewer rows than the 2 that adapting takes (alone: 1); these rows were scored as" in said
+    assert "adapting takes 2 rows of a task; where there are fewer (alone: 1), they were scored as members of" in said
     last = (tmp_path / "s.csv").read_text().splitlines()[3].split(",")
     assert last[:2] == ["2", '"alone"']
     assert float(last[2]) > 0
     assert last[3] == ""
+
+
+def test_what_labels_and_tasks_mean_for_training_is_said(tmp_path, capsys) -> None:
+    path = tmp_path / "rows.csv"
+
+    def said(*rows: str) -> str:
+        path.write_text("\n".join(["task,label,a,b", *rows, ""]))
+        options = ["--task", "task", "--label", "label", "--model", str(tmp_path / "m.safetensors"), "--max-iter", "1"]
+        assert run(["fit", str(path), *options]) == 0
+        return capsys.readouterr().out
+
+    one = said("x,,1,2", "x,-1,2,2", "x,,4,3")
+    assert "no row is labelled, so all rows are learned as normal but for the 10% of each task that rec" in one
+    assert "all rows are one task, so nothing is learned of how tasks differ" in one
+    assert "1 task are too few" not in one
+    assert "Learned 2 features of 3 rows in 1 task." in one
+    normal = said(*(f"{task},0,{i},{i * i}" for task in "abcde" for i in range(6)))
+    assert normal.startswith("Note: no row is labelled anomalous, so training learns what is normal")
+    assert normal.count("Note") == 1
+    assert "Loss on 1 validation task without labelled anomalies: " in normal
+    both = said(*(f"{task},{int(i > 4)},{i},{i * i}" for task in "abcde" for i in range(6)))
+    assert "Note" not in both
+    assert "Mean AUC on 1 validation task: " in both
+    few = said(*(f"{task},{int(i > 4)},{i},{i * i}" for task in "ab" for i in range(6)))
+    assert few.startswith("Note: 2 tasks are too few to hold one out")
 
 
 def test_one_row_is_too_few_to_learn_from(tmp_path, capsys) -> None:
@@ -251,6 +276,9 @@ def test_no_file_that_is_read_is_written_over(fitted, tmp_path, capsys, monkeypa
         ("score", model, rows, "--task", "site", "--out", "rows.csv"),
         ("score", model, tmp_path, "--task", "site", "--out", rows),
         ("fit", rows, "--task", "site", "--model", "./rows.csv"),
+        ("fit", tmp_path, "--task", "site", "--model", tmp_path / "rows.csv"),
+        ("fit", "*.csv", "--task", "site", "--json-log", "rows.csv"),
+        ("fit", tmp_path, "--method", "ahl", "--ignore", "note", "site", "--model", rows),
     ):
         assert "another file to write to than the one that is read" in complaint(capsys, *arguments)
     assert before == (rows.read_bytes(), model.read_bytes())

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from heterad.cli.progress import bars
+from heterad.data.row_files import counted
 from heterad.detectors.ahl_files import fit_ahl, score_ahl
 
 
@@ -57,11 +58,13 @@ def fit(
             ignore=ignore,
             seed=seed,
             device=device,
+            out=model,
             callback=lambda done, total: report("training", done, total),
             **given,
         )
     found.detector.save(model)
-    print(f"Learned from {found.n_normal} normals and {found.n_seen} seen anomalies.")
+    seen = f"{found.n_seen:,} seen anomal{'y' if found.n_seen == 1 else 'ies'}"
+    print(f"Learned from {counted(found.n_normal, 'normal')} and {seen}.")
     print(f"Wrote {model}. Next: heterad score {model} NEW --out scores.csv")
 
 

@@ -9,9 +9,11 @@ import tyro
 
 from heterad.cli import ahl as ahl_commands
 from heterad.cli.progress import bars
+from heterad.data.row_files import RowFiles, counted
 from heterad.data.tables import read_table
 from heterad.data.whole_file import spare, writable_file
 from heterad.detectors import RobustMetaDetector
+from heterad.detectors.card import remarks, validation
 from heterad.train import JSONLog, TensorBoardLog, each, join
 
 Data = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="DATA [DATA ...]")]
@@ -39,8 +41,8 @@ def fit(
     """Meta-train a detector on files of many tasks, or learn by AHL from few seen anomalies.
 
     Args:
-        data: CSV or Parquet files, folders or globs of them; every column not named below is a feature and holds
-            numbers. For --method ahl also a folder of images with train/good, as in MVTec AD.
+        data: CSV (.gz too) or Parquet files, folders or globs of them; every column not named below is a feature and
+            holds numbers. For --method ahl also a folder of images with train/good, as in MVTec AD.
         task: Column that names each row's task; without it all rows are one task.
         label: Column with 1 (anomaly), 0 (normal), -1 or nothing (unlabelled); without it nothing is labelled.
         ignore: Columns that are no features.
@@ -58,22 +60,29 @@ def fit(
         method: Meta-learning from many tasks, or AHL from normals and few anomalies of one.
         ahl: Of --method ahl.
     """
-    spare(writable_file(model), data)
+    writable_file(model)
     if method == "ahl":
         foreign = {"task": task, "one_hot": one_hot, "checkpoint": checkpoint, "json_log": json_log}
         if given := [name for name, value in {**foreign, "tensorboard": tensorboard}.items() if value]:
             raise ValueError(f"{given[0]}: has no meaning with --method ahl")
         return ahl_commands.fit(data, label, ignore, model, ahl, seed, device)
     ahl.refuse()
-    table = read_table(data, task=task, label=label, ignore=ignore, one_hot=one_hot, missing=missing)
-    if table.x.num_rows < 2:
-        raise ValueError(f"{', '.join(map(str, data))}: expected at least 2 rows to learn from, got 1")
+    files = RowFiles(data)
+    for out in (model, checkpoint, json_log):
+        if out is not None:
+            spare(out, files.files)
+    table = read_table(files, task=task, label=label, ignore=ignore, one_hot=one_hot, missing=missing)
+    if len(table.matrix) < 2:
+        raise ValueError(f"{files.name}: expected at least 2 rows to learn from, got 1")
     with join(device, timeout=timeout) as processes, bars(shown=processes.first) as report:
-        report("meta-training", 0, max_iter)
         detector = RobustMetaDetector(
             tasks_per_step=tasks_per_step, max_iter=max_iter, random_state=seed, device=processes.device
-        ).fit(
-            table.x,
+        )
+        for note in remarks(detector, table.y, table.groups) if processes.first else []:
+            print(f"Note: {note}.")
+        report("meta-training", 0, max_iter)
+        detector.fit(
+            table.matrix,
             table.y,
             table.groups,
             callback=each(
@@ -83,14 +92,14 @@ def fit(
             ),
             checkpoint=checkpoint,
             processes=processes,
+            columns=table.columns,
         )
     if not processes.first:
         return
-    detector.columns_ = table.columns
     detector.save(model)
-    learned = detector.learned_from_
-    print(f"Learned {detector.n_features_in_} features of {learned['rows']} rows in {learned['tasks']} tasks.")
+    of = " in ".join(counted(detector.learned_from_[things], things[:-1]) for things in ("rows", "tasks"))
+    print(f"Learned {counted(detector.n_features_in_, 'feature')} of {of}.")
     if detector.best_validation_ is not None:
-        n_validation = len(detector.validation_groups_)
-        print(f"Best on {n_validation} validation tasks: {detector.best_validation_:.3f} (step {detector.best_iter_}).")
+        n_tasks = len(detector.validation_groups_)
+        print(f"{validation(detector.best_validation_, n_tasks)}, after step {detector.best_iter_}, which is kept.")
     print(f"Wrote {model}. Next: heterad score {model} new.csv --out scores.csv")

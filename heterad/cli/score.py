@@ -10,6 +10,7 @@ import tyro
 from heterad.cli import ahl
 from heterad.cli.progress import bars
 from heterad.data.parts import check_format
+from heterad.data.row_files import counted
 from heterad.data.whole_file import spare, writable_file
 from heterad.detectors import RobustMetaDetector, score_files
 from heterad.detectors.ahl_files import is_ahl
@@ -35,8 +36,8 @@ def score(
 
     Args:
         model: File that heterad fit wrote.
-        data: CSV or Parquet files, folders or globs of them, with the columns the model was fitted to; other columns
-            are passed over.
+        data: CSV (.gz too) or Parquet files, folders or globs of them, with the columns the model was fitted to; other
+            columns are passed over.
         out: File to write, .csv or .parquet (each process of torchrun one of its own): row, task, score (higher is more
             anomalous), p-value and label (1 anomaly, 0 normal) of each row.
         task: Column that names each row's task, by default the one the model was fitted with; tasks need not be known.
@@ -66,5 +67,6 @@ def score(
         )
     for note in found.notes if processes.first else []:
         print(f"Note: {note}.")
-    about = f"Scored {found.n_rows} rows of {found.n_tasks} tasks, {found.n_anomalous} of them anomalous."
+    of = f"{counted(found.n_rows, 'row')} of {counted(found.n_tasks, 'task')}"
+    about = f"Scored {of}, {found.n_anomalous:,} of them anomalous."
     print(f"{about} Wrote {shard(out, processes)}.")

@@ -11,12 +11,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
-from heterad.data.csv_text import find_unreadable, line_of, read_header
+from heterad.data.csv_text import (
+    COMPRESSED,
+    Dialect,
+    NotNumbersError,
+    find_unreadable,
+    line_of,
+    read_dialect,
+    read_header,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SUFFIXES = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet"}
+SUFFIXES = {".csv": "csv", ".tsv": "csv", ".parquet": "parquet", ".pq": "parquet"}
 EXPECTED = {
     "number": "a finite number",
     "label": "1 (anomaly), 0 (normal) or -1 or nothing (unlabelled)",
@@ -46,7 +54,8 @@ class RowFiles:
 
     Args:
         path: a file, a folder (with those below it; ``device=7`` in the name of a folder is a column), a glob, or
-            several of these. CSV is UTF-8, comma-separated, with a header line.
+            several of these. CSV is UTF-8 with a header line, of the dialects that ``read_dialect`` tells, and may be
+            compressed (.csv.gz, .csv.bz2).
 
     Attributes:
         name: what was asked for, for messages.
@@ -55,7 +64,8 @@ class RowFiles:
 
     Raises:
         OSError: a file is not there or cannot be read.
-        ValueError: no file is found, formats are mixed, a file is empty or damaged, or a column stands twice.
+        ValueError: no file is found or one twice, formats are mixed, a file is empty or damaged, or a column stands
+            twice.
 
     Example:
         >>> import pathlib, tempfile
@@ -73,10 +83,12 @@ class RowFiles:
         self.name = ", ".join(os.fspath(p) for p in paths)
         self._keys = {file: keys for p in paths for file, keys in _find(p)}
         self.files = list(self._keys)
+        _refuse_twins(self.files)
         kinds = {_is_parquet(file) for file in self.files}
         if len(kinds) > 1:
             raise ValueError(f"{self.name}: expected CSV files or Parquet files, got both")
         self.is_parquet = kinds.pop()
+        self._dialects = {} if self.is_parquet else {file: read_dialect(file) for file in self.files}
         self._columns = {file: self._names(file) for file in self.files}
         self.columns = self._columns[self.files[0]]
 
@@ -113,7 +125,9 @@ class RowFiles:
             keys = {name: value for name, value in self._keys[file].items() if name in kinds}
             inside = {name: kind for name, kind in kinds.items() if name not in keys}
             first = 0
-            for batch in _read_parquet(file, inside) if self.is_parquet else _read_csv(file, inside):
+            for batch in (
+                _read_parquet(file, inside) if self.is_parquet else _read_csv(file, inside, self._dialects[file])
+            ):
                 yield Rows(file, first, _completed(file, batch, keys, _schema(kinds)))
                 first += batch.num_rows
 
@@ -127,7 +141,7 @@ class RowFiles:
         from pyarrow import parquet
 
         try:
-            names = parquet.read_schema(file).names if self.is_parquet else read_header(file)
+            names = parquet.read_schema(file).names if self.is_parquet else read_header(file, self._dialects[file])
         except pa.ArrowException as error:
             raise ValueError(f"{file}: expected a Parquet file, got one that is damaged ({_first(error)})") from None
         if len(set(names)) < len(names):
@@ -142,12 +156,17 @@ def shortened(names: Iterable[str], most: int = 20) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
+def counted(n: int, thing: str) -> str:
+    """A number of things in words: "1 row", "2,000 rows"."""
+    return f"{n:,} {thing}{'' if n == 1 else 's'}"
+
+
 def _find(path: str | os.PathLike[str]) -> list[tuple[str, dict[str, str]]]:
     """The files of a path, each with the columns that the names of its folders below the path give."""
     name = os.fspath(path)
     if os.path.isdir(name):
         root, under = Path(name), Path(name).rglob("*")
-        found = [p for p in under if p.suffix.lower() in SUFFIXES and p.is_file()]
+        found = [p for p in under if _format(p) is not None and p.is_file()]
         found = [p for p in found if not any(part[0] in "._" for part in p.relative_to(root).parts)]
     elif glob.has_magic(name) and not os.path.exists(name):
         root = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), Path(name).parts))
@@ -161,26 +180,48 @@ def _find(path: str | os.PathLike[str]) -> list[tuple[str, dict[str, str]]]:
     return [(str(p), {key: unquote(value) for key, value in k}) for p, k in zip(sorted(found), keys, strict=True)]
 
 
+def _refuse_twins(files: Sequence[str]) -> None:
+    """Raise ValueError if two names, or a link, lead to one file: its rows would count twice."""
+    seen: dict[tuple[int, int], str] = {}
+    for file in files:
+        stat = os.stat(file)
+        first = seen.setdefault((stat.st_dev, stat.st_ino), file)
+        if first != file:
+            raise ValueError(f"data: expected every file once, got {file}, which is {first}")
+
+
+def _format(file: str | os.PathLike[str]) -> str | None:
+    """csv or parquet, as the name says; None where it does not."""
+    stem, suffix = os.path.splitext(file)
+    if suffix in COMPRESSED:
+        return "csv" if _format(stem) == "csv" else None
+    return SUFFIXES.get(suffix.lower())
+
+
 def _is_parquet(file: str) -> bool:
-    known = SUFFIXES.get(os.path.splitext(file)[1].lower())
+    known = _format(file)
     if known is None:
         with open(file, "rb") as opened:
             return opened.read(4) == b"PAR1"
     return known == "parquet"
 
 
-def _read_csv(file: str, kinds: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
+def _read_csv(file: str, kinds: Mapping[str, str], dialect: Dialect) -> Iterator[pa.RecordBatch]:
     import pyarrow as pa
     from pyarrow import csv, dataset
 
+    parse = csv.ParseOptions(delimiter=dialect.separator, newlines_in_values=True)
+    convert = csv.ConvertOptions(null_values=[""], decimal_point=dialect.decimal)
     options = dataset.CsvFragmentScanOptions(
-        convert_options=csv.ConvertOptions(null_values=[""]), read_options=csv.ReadOptions(block_size=CSV_BLOCK)
+        convert_options=convert, read_options=csv.ReadOptions(block_size=CSV_BLOCK)
     )
-    form = dataset.CsvFileFormat(csv.ParseOptions(newlines_in_values=True), default_fragment_scan_options=options)
+    form = dataset.CsvFileFormat(parse, default_fragment_scan_options=options)
     try:
         yield from dataset.dataset(file, format=form, schema=_schema(kinds)).scanner(batch_readahead=2).to_batches()
-    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-        find_unreadable(file, {column: EXPECTED[kind] for column, kind in kinds.items() if kind != "text"})
+    except (pa.ArrowInvalid, UnicodeDecodeError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # without, its compression is damaged
+            raise
+        find_unreadable(file, dialect, {column: EXPECTED[kind] for column, kind in kinds.items() if kind != "text"})
         raise ValueError(f"{file}: {_first(error)}") from None
 
 
@@ -193,8 +234,7 @@ def _read_parquet(path: str, kinds: Mapping[str, str]) -> Iterator[pa.RecordBatc
     size = max(1, min(ROWS, VALUES // max(1, len(kinds))))
     with parquet.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False, page_checksum_verification=True) as file:
         schema = file.schema_arrow  # made anew at every access
-        for name, kind in kinds.items():
-            _check_type(path, schema.field(name), kind)
+        _check_types(path, {name: schema.field(name) for name in kinds}, kinds)
         try:
             yield from file.iter_batches(batch_size=size, columns=list(kinds))
         except (pa.ArrowException, OSError) as error:
@@ -221,18 +261,17 @@ def _completed(file: str, batch: pa.RecordBatch, keys: Mapping[str, str], schema
     return pa.RecordBatch.from_arrays(cast, schema=schema)
 
 
-def _check_type(file: str, field: pa.Field, kind: str) -> None:
+def _check_types(file: str, fields: Mapping[str, pa.Field], kinds: Mapping[str, str]) -> None:
     from pyarrow import types
 
-    t = field.type
-    is_number = types.is_integer(t) or types.is_floating(t) or types.is_boolean(t) or types.is_decimal(t)
-    if kind != "text" and not (is_number or types.is_null(t)):
-        raise ValueError(
-            f"{file}: expected numbers in column {field.name!r}, got {t}; a column of categories can be one-hot, any "
-            "other must be ignored"
-        )
-    if kind == "text" and types.is_nested(t):
-        raise ValueError(f"{file}: expected one value a row in column {field.name!r}, got {t}")
+    numbers = (types.is_integer, types.is_floating, types.is_boolean, types.is_decimal, types.is_null)
+    wrong = [n for n, kind in kinds.items() if kind != "text" and not any(of(fields[n].type) for of in numbers)]
+    if wrong:
+        message = f"{file}: expected numbers in column {wrong[0]!r}, got {fields[wrong[0]].type}"
+        raise NotNumbersError(message, wrong)
+    for name, kind in kinds.items():
+        if kind == "text" and types.is_nested(fields[name].type):
+            raise ValueError(f"{file}: expected one value a row in column {name!r}, got {fields[name].type}")
 
 
 def _broken_group(path: str, file: Any, columns: list[str]) -> ValueError | None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from heterad.data.columns import Columns, find_columns, with_medians
-from heterad.data.row_files import EXPECTED, RowFiles, Rows
+from heterad.data.csv_text import NotNumbersError
+from heterad.data.row_files import EXPECTED, RowFiles, Rows, shortened
 from heterad.data.whole_file import whole_file
 
 if TYPE_CHECKING:
@@ -18,17 +19,24 @@ if TYPE_CHECKING:
 
 
 class LabelledTable(NamedTuple):
-    """Features ``x`` (a pyarrow table of float64 columns), labels ``y [n]`` in {1, 0, -1}, tasks ``groups [n]``, and
-    the ``columns`` that they come from."""
+    """Features ``matrix`` (float64 ``[n, D]``), labels ``y [n]`` in {1, 0, -1}, tasks ``groups [n]``, and the
+    ``columns`` that they come from."""
 
-    x: pa.Table
+    matrix: np.ndarray
     y: np.ndarray | None
     groups: np.ndarray | None
     columns: Columns
 
+    @property
+    def x(self) -> pa.Table:
+        """The features with their names: a copy."""
+        import pyarrow as pa
+
+        return pa.table(list(self.matrix.T), names=self.columns.names)
+
 
 def read_table(
-    path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    path: RowFiles | str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
     task: str | None = None,
     label: str | None = None,
@@ -41,7 +49,7 @@ def read_table(
     """Read CSV or Parquet files: numbers or categories in the feature columns, anything in the others.
 
     Args:
-        path: a file, a folder, a glob, or several; see ``RowFiles``.
+        path: files already found, or a file, a folder, a glob, or several; see ``RowFiles``.
         task: the column that names each row's task; None for one task.
         label: the column with 1 (anomaly), 0 (normal), -1 or nothing (unlabelled); None for no labels.
         features: the feature columns, in the order wanted; None takes all columns but ``task``, ``label`` and
@@ -61,8 +69,9 @@ def read_table(
             one of the labels (file, line or row, and column named), or a row names no task.
 
     Cost:
-        One pass (two with ``one_hot``), O(size of the files) time; memory about three times the columns read, as
-        float64. A broken CSV file is read once more, slowly, to find the line.
+        One pass (two with ``one_hot``), O(size of the files) time; memory one float64 copy of the features, a tenth of
+        it more while it is put together, and the tasks' names. A broken CSV file is read once more, slowly, to find the
+        line.
 
     Example:
         >>> import tempfile, pathlib
@@ -74,30 +83,37 @@ def read_table(
     """
     import pyarrow as pa
 
-    files = RowFiles(path)
+    files = path if isinstance(path, RowFiles) else RowFiles(path)
+    learning = columns is None
     columns = columns or find_columns(
         files, task=task, label=label, ignore=ignore, one_hot=one_hot, features=features, missing=missing
     )
     task = columns.task
     kinds = columns.kinds | ({} if label is None else {label: "label"}) | ({} if task is None else {task: "text"})
     parts, labels, tasks = [], [], []
-    for rows in files.batches(kinds):
-        parts.append(columns.matrix(rows))
-        if label is not None:
-            labels.append(_labels(rows, label))
-        if task is not None:
-            tasks.append(np.array(columns.tasks(rows).to_pylist(), dtype=str))
+    try:
+        for rows in files.batches(kinds):
+            parts.append(columns.matrix(rows))
+            if label is not None:
+                labels.append(_labels(rows, label))
+            if task is not None:
+                tasks.append(np.array(columns.tasks(rows).to_pylist(), dtype=str))
+    except NotNumbersError as error:
+        if not learning or label in error.columns:
+            raise
+        named = shortened(map(repr, error.columns))
+        raise ValueError(f"{error}; each column of text ({named}) must be the task, one-hot or ignored") from None
     if not sum(len(part) for part in parts):
         where = "expected rows, got none" if files.is_parquet else "expected rows below the header line, got none"
         raise ValueError(f"{files.name}: {where}")
-    x = np.concatenate(parts)
+    pa.default_memory_pool().release_unused()  # some 150 MB of buffers
+    x = _joined(parts)
     try:
         columns = with_medians(columns, x)
     except ValueError as error:
         raise ValueError(f"{files.name}, {error}") from None
-    table = pa.table(list(x.T), names=columns.names)
     return LabelledTable(
-        table, np.concatenate(labels) if labels else None, np.concatenate(tasks) if tasks else None, columns
+        x, np.concatenate(labels) if labels else None, np.concatenate(tasks) if tasks else None, columns
     )
 
 
@@ -127,6 +143,17 @@ def write_table(path: str | os.PathLike[str], columns: Mapping[str, np.ndarray])
     with whole_file(path) as partial:
         write = parquet.write_table if Path(path).suffix == ".parquet" else csv.write_csv
         write(pa.table(dict(columns)), partial)
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    """The parts as one matrix; each is given up as soon as it is copied, so that little more than one copy is held."""
+    last = sum(len(part) for part in parts)
+    x = np.empty((last, parts[0].shape[1]))
+    while parts:
+        part = parts.pop()  # from the end: so the top of the heap can be given back
+        x[last - len(part) : last] = part
+        last -= len(part)
+    return x
 
 
 def _labels(rows: Rows, name: str) -> np.ndarray:

@@ -10,7 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from heterad.data.images import GOOD, ImageSet, read_image_folder
+from heterad.data.row_files import RowFiles
 from heterad.data.tables import read_table, write_table
+from heterad.data.whole_file import spare
 from heterad.detectors.ahl import AHLDetector
 from heterad.detectors.image_features import SMALL
 from heterad.train import read_tensors
@@ -40,6 +42,7 @@ def fit_ahl(
     epochs: int = 30,
     seed: int = 0,
     device: str | None = None,
+    out: Source | None = None,
     callback: Callable[[int, int], None] | None = None,
 ) -> Fitted:
     """Fit ``AHLDetector`` to the images of a folder or to the rows of files.
@@ -57,6 +60,7 @@ def fit_ahl(
         epochs: of the training.
         seed: of everything random.
         device: where to compute.
+        out: where the detector will be saved, refused if it is a file that is read.
         callback: told after each epoch how many are done, and of how many.
 
     Returns:
@@ -75,10 +79,15 @@ def fit_ahl(
     paths: list[Source] = [data] if isinstance(data, (str, os.PathLike)) else list(data)
     images = len(paths) == 1 and Path(paths[0]).is_dir() and not _has_tables(Path(paths[0]))
     if images:
-        x, y = _rows_of(read_image_folder(paths[0], size=size, skip_unreadable=skip_unreadable), seen)
+        found = read_image_folder(paths[0], size=size, skip_unreadable=skip_unreadable)
+        files, (x, y) = found.files, _rows_of(found, seen)
     else:
-        table = read_table(paths, label=label, ignore=ignore)
+        tables = RowFiles(paths)
+        table = read_table(tables, label=label, ignore=ignore)
+        files = [Path(file) for file in tables.files]
         x, y = table.x, np.zeros(table.x.num_rows, int) if table.y is None else (table.y == 1).astype(int)
+    if out is not None:
+        spare(out, files)
     if shots is not None:
         if shots < 1:
             raise ValueError(f"shots: expected at least 1, got {shots}")
@@ -123,7 +132,7 @@ def score_ahl(
         How many were scored, and how many of them are anomalous.
 
     Raises:
-        OSError, ValueError: as ``fit_ahl``, and ``AHLDetector.load``.
+        OSError, ValueError: as ``fit_ahl``, and ``AHLDetector.load``; ``out`` is a file that is read.
     """
     detector = AHLDetector.load(model, device=device)
     if contamination is not None:
@@ -136,7 +145,9 @@ def score_ahl(
         found = read_image_folder(paths[0], size=(height, width), skip_unreadable=skip_unreadable, normals=False)
         x, names = found.x, {"file": np.array([str(file) for file in found.files])}
     else:
-        table = read_table(paths, features=detector.feature_names_in_.tolist())
+        files = RowFiles(paths)
+        spare(out, files.files)
+        table = read_table(files, features=detector.feature_names_in_.tolist())
         x, names = table.x, {"row": np.arange(table.x.num_rows)}
     scores = detector.decision_function(x)
     labels = (scores > detector.threshold_).astype(int)

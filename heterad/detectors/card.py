@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from heterad.data.row_files import shortened
+import numpy as np
+
+from heterad.data.row_files import counted, shortened
 from heterad.detectors.model_file import check_version
 from heterad.detectors.robust_meta import LABELS
 from heterad.train import read_tensors
+
+if TYPE_CHECKING:
+    from heterad.detectors.robust_meta import RobustMetaDetector
 
 
 def model_card(path: str | os.PathLike[str]) -> str:
@@ -50,6 +55,36 @@ def model_card(path: str | os.PathLike[str]) -> str:
     return "\n\n".join(section for section in sections if section)
 
 
+def validation(value: float, n_tasks: int) -> str:
+    """What a validation value means: a mean AUC, or, below 0, minus a loss; see ``meta_fit``."""
+    of = counted(n_tasks, "validation task")
+    return f"Mean AUC on {of}: {value:.3f}" if value >= 0 else f"Loss on {of} without labelled anomalies: {-value:.3f}"
+
+
+def remarks(detector: RobustMetaDetector, y: np.ndarray | None, groups: np.ndarray | None) -> list[str]:
+    """What labels and tasks, as ``fit`` takes them, mean for training, where that is less than one may expect."""
+    n_tasks = 1 if groups is None else len(np.unique(groups))
+    found = []
+    if y is None or (y < 0).all():
+        share = f"{detector.contamination:.0%} of each task that reconstruct worst"
+        found.append(f"no row is labelled, so all rows are learned as normal but for the {share}")
+    elif not (y == 1).any():
+        found.append("no row is labelled anomalous, so training learns what is normal, not to tell anomalies from it")
+    if n_tasks == 1:
+        found.append(
+            "all rows are one task, so nothing is learned of how tasks differ and adapting to others may do badly; no "
+            "task can be held out to tell how good the model is, and there will be no p-values; name the column of "
+            "tasks if there are several"
+        )
+    elif not int(detector.validation_fraction * n_tasks):
+        of = counted(n_tasks, "task")
+        found.append(
+            f"{of} are too few to hold one out, so nothing tells how good the model is or when to stop, and "
+            "there will be no p-values"
+        )
+    return found
+
+
 def _learned(record: dict[str, Any]) -> str:
     training = record.get("training") or record
     history = training.get("history_") or training.get("history") or {}
@@ -61,11 +96,8 @@ def _learned(record: dict[str, Any]) -> str:
     if history.get("seconds"):
         lines.append(f"* Seconds: {history['seconds'][-1]:.1f}")
     if training.get("best_validation_") is not None:
-        n = len(training["validation_groups_"])
-        lines.append(
-            f"* Kept: step {training['best_iter_']}, {training['best_validation_']:.4f} on {n} validation tasks (mean "
-            "AUC, or minus the loss where they have no labelled anomalies)"
-        )
+        about = validation(training["best_validation_"], len(training["validation_groups_"]))
+        lines.append(f"* Kept: step {training['best_iter_']}. {about}")
     return "\n".join(lines)
 
 
@@ -86,8 +118,8 @@ def _decisions(record: dict[str, Any], tensors: dict[str, Any]) -> str:
         of = tensors["calibration.tasks"]
         n_tasks = len(of.unique())
         lines.append(
-            f"* p-values: from {len(of)} normal rows of {n_tasks} held-out tasks; for a new task "
-            f"P(p <= a) <= a + (1 - a) / {n_tasks + 1}"
+            f"* p-values: from {counted(len(of), 'normal row')} of {counted(n_tasks, 'held-out task')}; for normal "
+            f"rows of new tasks P(p <= a) <= a + (1 - a) / {n_tasks + 1}"
         )
     elif record["kind"] == "RobustMetaDetector":
         lines.append("* p-values: none, for want of normal rows in held-out tasks")

@@ -63,7 +63,7 @@ class RobustMetaDetector(ThresholdMixin, BaseEstimator):
         validation_groups_: the tasks that validated.
         calibration_: a ``Calibration`` of p-values from their normal rows, or None where there are none.
         learned_from_: counts of ``rows``, ``tasks``, ``anomalies``, ``normals`` and ``unlabelled`` rows.
-        columns_: how the columns of files become features, where ``fit_files`` fitted the detector; else None.
+        columns_: what ``fit`` was told of the columns of files, or None.
         task_: the ``TaskDetector`` of the training rows themselves.
         support_scores_, threshold_: as in ``TaskDetector``, of ``task_``.
         n_features_in_, feature_names_in_: as in scikit-learn.
@@ -137,6 +137,7 @@ class RobustMetaDetector(ThresholdMixin, BaseEstimator):
         callback: Callable[[Loop], None] | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         processes: Processes = ALONE,
+        columns: Columns | None = None,
     ) -> RobustMetaDetector:
         """Meta-train on the tasks in ``X``, then adapt to ``X`` itself.
 
@@ -159,6 +160,7 @@ class RobustMetaDetector(ThresholdMixin, BaseEstimator):
                 from it and ends with the same weights, bit for bit on the CPU.
             processes: what ``heterad.train.join`` gave; all of them call ``fit`` with the same arguments and share
                 the tasks of each step. The detector is then the same on all.
+            columns: what the columns of files are, where ``X`` is the matrix that ``read_table`` made of them.
 
         Returns:
             The detector.
@@ -170,11 +172,13 @@ class RobustMetaDetector(ThresholdMixin, BaseEstimator):
             ConnectionError: another process died, or did not answer in time.
 
         Cost:
-            ``max_iter`` steps of O(tasks_per_step · rows of a task · n_iter · J D); memory one copy of the rows in
-            float32 and one in float64.
+            ``max_iter`` steps of O(tasks_per_step · rows of a task · n_iter · J D); memory, beside X if that is
+            float64, two copies of the rows in float32 while they are scaled and sorted, and then one.
         """
         check_parameters(self)
         X = validate_data(self, X, dtype=np.float64, order="C", ensure_min_samples=2)
+        if columns is not None:
+            self.feature_names_in_ = np.array(columns.names, dtype=object)
         labels = check_labels(y, len(X), one_task=groups is None)
         groups = check_groups(groups, len(X))
         init_seed, data_seed, split_seed = seeds(self.random_state)
@@ -185,16 +189,18 @@ class RobustMetaDetector(ThresholdMixin, BaseEstimator):
         labelled = (labels >= 0).any()
         outcome = labels if labelled else np.zeros_like(labels)
         scaling = fit_scaling(X[~held_out], self.scale)
-        scaled = scaling.apply(X)
         device = check_device(self.device)
+
+        def tasks(part: np.ndarray) -> TaskSet:
+            rows = np.flatnonzero(part)
+            return TaskSet(scaling.apply_float32(X, rows), outcome[rows], groups[rows], device=device)
+
         model = self._new_model(init_seed).to(device)
         loop = meta_fit(
             model,
-            TaskSet(scaled[~held_out], outcome[~held_out], groups[~held_out], device=device),
+            tasks(~held_out),
             torch.Generator(device).manual_seed(data_seed),
-            validation=TaskSet(scaled[held_out], outcome[held_out], groups[held_out], device=device)
-            if held_out.any()
-            else None,
+            validation=tasks(held_out) if held_out.any() else None,
             sampling=Sampling(
                 self.tasks_per_step, self.support_size, self.query_size, 0.0 if labelled else self.contamination
             ),
@@ -211,15 +217,15 @@ class RobustMetaDetector(ThresholdMixin, BaseEstimator):
         self.best_validation_ = loop.best_value if np.isfinite(loop.best_value) else None
         self.model_ = model.double().requires_grad_(False)
         self.scaling_ = scaling
-        own = X[labels == -1] if (labels == -1).sum() >= 2 else X
+        own = np.flatnonzero(labels == -1) if (labels == -1).sum() >= 2 else np.arange(len(X))
         if len(own) > MAX_OWN_SUPPORT:
             own = own[rng.choice(len(own), MAX_OWN_SUPPORT, replace=False)]
-        self._take_task(self._new_task(own))
+        self._take_task(self._new_task(X[own]))
         n_held = len(self.validation_groups_)
         self.calibration_ = calibrate(self.many_tasks(n_held), X[held_out], labels[held_out], groups[held_out], rng)
         counts = {name: int((labels == label).sum()) for name, label in LABELS.items()}
         self.learned_from_ = {"rows": len(X), "tasks": len(np.unique(groups))} | counts
-        self.columns_: Columns | None = None
+        self.columns_ = columns
         return self
 
     def adapt(self, X) -> TaskDetector:

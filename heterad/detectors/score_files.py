@@ -13,7 +13,7 @@ import numpy as np
 
 from heterad.data.columns import Columns
 from heterad.data.parts import PartedTable
-from heterad.data.row_files import RowFiles, Rows, shortened
+from heterad.data.row_files import RowFiles, Rows, counted, shortened
 from heterad.data.whole_file import spare
 from heterad.detectors import model_file
 from heterad.detectors.adapted_tasks import UnusableError
@@ -127,7 +127,7 @@ def score_files(
             tasks.adapted.thresholds[:] = threshold
         _score(detector, files, part, tasks, parts, explain, report)
         parts.finish()
-        return Scored(parts.n_rows, len(tasks.names), parts.total, tasks.short, notes + _about(tasks.short))
+        return Scored(parts.n_rows, len(tasks.names), parts.total, tasks.short, notes + about_short(tasks.short))
 
 
 def shard(out: str | os.PathLike[str], processes: Processes) -> Path:
@@ -177,21 +177,22 @@ def choose_columns(detector: RobustMetaDetector, files: RowFiles, task: str | No
     files.require(columns.features)
     calibration = detector.calibration_
     if calibration is not None and calibration.n_tasks < FEW_TASKS:
-        slack = 1 / (calibration.n_tasks + 1)
+        worst = 0.05 + 0.95 / (calibration.n_tasks + 1)
         notes.append(
-            f"p-values rest on {calibration.n_tasks} held-out tasks only: of the normal rows of a new task, a share of "
-            f"up to a + {slack:.2f} (1 - a) may have p <= a"
+            f"p-values rest on {counted(calibration.n_tasks, 'held-out task')} only: of the normal rows of new tasks "
+            f"up to {worst:.0%}, instead of 5%, may have one of 0.05 or less"
         )
     return columns, notes
 
 
-def _about(short: dict[str, int]) -> list[str]:
+def about_short(short: dict[str, int]) -> list[str]:
+    """What to say of tasks of too few rows, given how many each has."""
     if not short:
         return []
     named = shortened((f"{name or 'all rows'}: {n}" for name, n in short.items()), 10)
     return [
-        f"{len(short)} tasks have fewer rows than the {LEAST} that adapting takes ({named}); these rows were scored as "
-        "members of the training rows taken as one task, and have no p-value"
+        f"adapting takes {LEAST} rows of a task; where there are fewer ({named}), they were scored as members of the "
+        "training rows taken as one task, and have no p-value"
     ]
 
 

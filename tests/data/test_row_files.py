@@ -62,6 +62,16 @@ def test_types_of_parquet(tmp_path) -> None:
         read(path, many="text")
 
 
+def test_a_file_counts_once(tmp_path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("p\n1\n")
+    (tmp_path / "link.csv").symlink_to(path)
+    for twice in (tmp_path, [path, f"{tmp_path}/./a.csv"], [path, tmp_path / "l*.csv"]):
+        with pytest.raises(ValueError, match=r"data: expected every file once, got .*, which is .*a.csv"):
+            RowFiles(twice)
+    assert RowFiles([path, tmp_path / "a*.csv"]).files == [str(path)]
+
+
 def test_missing_columns_of_any_file_are_named(tmp_path) -> None:
     (tmp_path / "a.csv").write_text("p,q,r\n1,2,3\n")
     (tmp_path / "b.csv").write_text("q\n1\n")
@@ -76,7 +86,7 @@ def test_places_without_rows(tmp_path) -> None:
         RowFiles(tmp_path)
     with pytest.raises(ValueError, match=r"b.parquet: expected a Parquet file, got one that is damaged"):
         RowFiles(tmp_path / "b.parquet")
-    with pytest.raises(ValueError, match=r"x\*: expected .csv, .parquet, .pq files, found none"):
+    with pytest.raises(ValueError, match=r"x\*: expected .csv, .tsv, .parquet, .pq files, found none"):
         RowFiles(tmp_path / "x*")
     with pytest.raises(FileNotFoundError):
         RowFiles(tmp_path / "none.parquet")

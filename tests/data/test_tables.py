@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+
 import numpy as np
 import pytest
 
@@ -52,6 +55,42 @@ def test_dialects(csv, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("a;b\n1,5;2\n", [[1.5, 2]]),
+        ('"a";"b"\r\n"1,5";"-,25"\r\n', [[1.5, -0.25]]),
+        ("a;b\n1.5;2\n", [[1.5, 2]]),
+        ("a\tb\n1\t2\n", [[1, 2]]),
+        ("a|b\n1|2\n", [[1, 2]]),
+        ("a, in V;b\n1;2\n", [[1, 2]]),
+        ("a|b;c,d\n1,2\n", [[1, 2]]),
+        ('"a;b;c","d"\n1,2\n', [[1, 2]]),
+        ("a;b\n1;2\n1,5;3\n", [[1, 2], [1.5, 3]]),
+    ],
+)
+def test_separators_and_decimals_are_told_by_the_first_records(csv, text: str, rows: list) -> None:
+    np.testing.assert_array_equal(read_table(csv(text)).matrix, rows)
+
+
+def test_compressed_files(csv, tmp_path) -> None:
+    for name, pack in (("rows.csv.gz", gzip.compress), ("rows.csv.bz2", bz2.compress)):
+        path = tmp_path / name
+        path.write_bytes(pack(b"a;b\n1,5;2\n3;4\n"))
+        for source in (path, tmp_path):
+            np.testing.assert_array_equal(read_table(source).matrix, [[1.5, 2], [3, 4]])
+        path.write_bytes(pack(b"a,b\n1,2\n3,x\n"))
+        with pytest.raises(ValueError, match=f"{name}, line 3, column 'b': expected a finite number, got 'x'"):
+            read_table(path)
+        path.write_bytes(pack(b"a,b\n1,2\n" * 99999)[:-999])
+        with pytest.raises(ValueError, match=f"{name}: expected a file compressed as its name says, got a damaged one"):
+            read_table(path)
+        path.write_text("a,b\n1,2\n")
+        with pytest.raises(ValueError, match=f"{name}: expected a file compressed as its name says"):
+            read_table(path)
+        path.unlink()
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("a,b\n1,2\n3,x\n", "rows.csv, line 3, column 'b': expected a finite number, got 'x'"),
@@ -68,6 +107,10 @@ def test_dialects(csv, text: str) -> None:
         ("a,b\n", "expected rows below the header line, got none"),
         (b"a,b\n1,\xff\n", "expected UTF-8 text, got byte 0xff"),
         (b"a,b\n1,\0\n", "line 2: expected text, got binary data"),
+        (b"PK\x03\x04,b\n1,2\n", "expected text, got a ZIP archive or an Excel workbook; save it as CSV"),
+        ("a,b\n1,2\n3," + "4" * 200_000 + "x\n", "line 3: expected a line of fields, got what cannot be read"),
+        ("a;b\n1.5;2\n1,5;3\n", "line 3, column 'a': expected a finite number, got '1,5'"),
+        ("a,b,c\nx,1,y\n", r"line 2, column 'a': .* got 'x'; each column of text .'a', 'c'. must be the task, one-hot"),
     ],
 )
 def test_faults_are_named_with_their_place(csv, text: str | bytes, message: str) -> None:
@@ -102,7 +145,7 @@ def test_unknown_columns(csv, columns: dict, message: str) -> None:
 def test_a_missing_file_and_an_empty_folder(tmp_path) -> None:
     with pytest.raises(FileNotFoundError):
         read_table(tmp_path / "none.csv")
-    with pytest.raises(ValueError, match=f"{tmp_path.name}: expected .csv, .parquet, .pq files, found none"):
+    with pytest.raises(ValueError, match=f"{tmp_path.name}: expected .csv, .tsv, .parquet, .pq files, found none"):
         read_table(tmp_path)
 
 

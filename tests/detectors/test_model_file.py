@@ -175,6 +175,6 @@ def test_the_card_tells_what_was_learned(fitted, tmp_path: Path) -> None:
     card = model_card(tmp_path / "m")
     assert "* Learned from: 1200 rows, 20 tasks, " in card
     assert "* Kept: step " in card
-    assert "held-out tasks; for a new task P(p <= a) <= a + (1 - a) / 5" in card
+    assert "held-out tasks; for normal rows of new tasks P(p <= a) <= a + (1 - a) / 5" in card
     assert "* Features: 10" in card
     assert "* max_iter: 90" in card

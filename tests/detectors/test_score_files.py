@@ -131,7 +131,7 @@ def test_unknown_and_tiny_tasks(fitted, source, tmp_path) -> None:
     groups = np.repeat(["new", "one"], [30, 1])
     found = score_files(fitted, write(tmp_path / "r.parquet", x, groups), tmp_path / "o.parquet", task="unit")
     assert found.short == {"one": 1}
-    assert "1 tasks have fewer rows than the 2 that adapting takes (one: 1)" in found.notes[-1]
+    assert "adapting takes 2 rows of a task; where there are fewer (one: 1), they were scored as" in found.notes[-1]
     table = pq.read_table(tmp_path / "o.parquet")
     assert table["score"][30].as_py() == pytest.approx(fitted.decision_function(x[30:])[0])
     assert table["p_value"][30].as_py() is None
