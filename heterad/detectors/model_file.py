@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -22,22 +22,54 @@ FORMAT_VERSION = 2  # 2 added the calibration, the columns of files and the trai
 SUMMARY = ("history_", "n_iter_", "best_iter_", "best_validation_")
 
 
-def write(detector: Any, path: str | os.PathLike[str], tensors: Mapping[str, Tensor], extra: Mapping[str, Any]) -> None:
-    """Write a detector of any class: its tensors, its options and threshold, and what else its class records."""
-    write_tensors(path, tensors, _record(detector) | dict(extra))
+class StoredMixin:
+    """A detector that pickles as the bytes of its model file.
+
+    It says what was fitted by ``_contents``, which gives tensors and a JSON-able record, and takes it up again by
+    ``_restore``. Its options are pickled as they are.
+    """
+
+    def _contents(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        raise NotImplementedError
+
+    def _restore(self, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()  # type: ignore[misc]
+        if not hasattr(self, "threshold_"):
+            return state
+        kept = {name: value for name, value in state.items() if not name.endswith("_")}
+        return kept | {"_fitted": pack(self)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        data = state.pop("_fitted", None)
+        super().__setstate__(state)  # type: ignore[misc]
+        if data is not None:
+            tensors, record = unpack_tensors(data, "state")
+            check_version("state", record)
+            _fill(self, tensors, record)
+
+
+def write(detector: Any, path: str | os.PathLike[str]) -> None:
+    """Write a fitted detector: its tensors, its options and threshold, and what else its class records."""
+    tensors, extra = detector._contents()
+    write_tensors(path, tensors, _record(detector) | extra)
+
+
+def pack(detector: Any) -> bytes:
+    """The bytes that ``write`` writes."""
+    tensors, extra = detector._contents()
+    return pack_tensors(tensors, _record(detector) | extra)
 
 
 def read(
     cls: type,
     path: str | os.PathLike[str],
     device: str | torch.device | None,
-    restore: Callable[[Any, dict[str, Tensor], dict[str, Any]], None],
     options: Mapping[str, Any] | None = None,
 ) -> Any:
-    """Read a detector of class ``cls``: ``restore(detector, tensors, record)`` takes up what its class wrote.
-
-    ``options`` replace those of the file.
-    """
+    """Read a detector of class ``cls``; ``options`` replace those of the file."""
     try:
         tensors, record = read_tensors(path)
     except ValueError as error:
@@ -47,7 +79,7 @@ def read(
     check_version(path, record)
     try:
         detector = cls(**record["configuration"] | {"device": device} | dict(options or {}))
-        _fill(detector, tensors, record, restore)
+        _fill(detector, tensors, record)
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{path}: its contents do not fit its configuration ({error})") from None
     return detector
@@ -61,29 +93,6 @@ def check_version(path: object, record: Mapping[str, Any]) -> None:
             f"{path}: format version {version} is newer than this library's {FORMAT_VERSION}; "
             f"it was written by heterad {record.get('library_version')}"
         )
-
-
-def save(detector: Any, path: str | os.PathLike[str]) -> None:
-    """Write ``detector``; see ``RobustMetaDetector.save``."""
-    write(detector, path, *_contents(detector))
-
-
-def load(cls: type, path: str | os.PathLike[str], device: str | torch.device | None) -> Any:
-    """Read a detector of class ``cls``; see ``RobustMetaDetector.load``."""
-    return read(cls, path, device, _restore)
-
-
-def pack(detector: Any) -> bytes:
-    """The bytes that ``save`` writes."""
-    tensors, extra = _contents(detector)
-    return pack_tensors(tensors, _record(detector) | dict(extra))
-
-
-def unpack(detector: Any, data: bytes) -> None:
-    """Make ``detector``, whose options are set, the fitted one that ``pack`` was given."""
-    tensors, record = unpack_tensors(data, "state")
-    check_version("state", record)
-    _fill(detector, tensors, record, _restore)
 
 
 def _record(detector: Any) -> dict[str, Any]:
@@ -101,7 +110,8 @@ def _record(detector: Any) -> dict[str, Any]:
     }
 
 
-def _contents(detector: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def contents(detector: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of a ``RobustMetaDetector``, and what else makes it."""
     task, calibration = detector.task_, detector.calibration_
     tensors = {f"model.{name}": t.float() for name, t in detector.model_.state_dict().items()}
     tensors |= {f"scaling.{name}": torch.from_numpy(a) for name, a in detector.scaling_._asdict().items()}
@@ -121,20 +131,16 @@ def _contents(detector: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
     }
 
 
-def _fill(
-    detector: Any,
-    tensors: dict[str, Tensor],
-    record: dict[str, Any],
-    restore: Callable[[Any, dict[str, Tensor], dict[str, Any]], None],
-) -> None:
+def _fill(detector: Any, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
     detector.n_features_in_ = record["n_features"]
     if record["feature_names"] is not None:
         detector.feature_names_in_ = np.array(record["feature_names"], dtype=object)
-    restore(detector, tensors, record)
+    detector._restore(tensors, record)
     detector.threshold_ = record["threshold"]
 
 
-def _restore(detector: Any, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
+def restore(detector: Any, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
+    """Make a ``RobustMetaDetector`` of what ``contents`` gave."""
     check_parameters(detector)
     training = record["training"]
     for name in SUMMARY:

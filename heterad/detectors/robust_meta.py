@@ -26,7 +26,7 @@ MAX_OWN_SUPPORT = 10_000
 LABELS = {"anomalies": 1, "normals": 0, "unlabelled": -1}
 
 
-class RobustMetaDetector(ThresholdMixin, BaseEstimator):
+class RobustMetaDetector(ThresholdMixin, model_file.StoredMixin, BaseEstimator):
     """Learn from many related tasks, then adapt in closed form to a task of unlabelled, contaminated rows.
 
     Args:
@@ -284,7 +284,7 @@ class RobustMetaDetector(ThresholdMixin, BaseEstimator):
             OSError: the file cannot be written.
         """
         check_is_fitted(self, "task_")
-        model_file.save(self, path)
+        model_file.write(self, path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, device: str | torch.device | None = None) -> RobustMetaDetector:
@@ -301,21 +301,13 @@ class RobustMetaDetector(ThresholdMixin, BaseEstimator):
             OSError: the file cannot be read.
             ValueError: it is damaged, foreign, or of a newer version of this library.
         """
-        return model_file.load(cls, path, device)
+        return model_file.read(cls, path, device)
 
-    def __getstate__(self) -> dict:
-        """Options as they are, and what was fitted as the bytes of a model file."""
-        state = super().__getstate__()
-        if not hasattr(self, "task_"):
-            return state
-        kept = {name: value for name, value in state.items() if not name.endswith("_")}
-        return kept | {"_fitted": model_file.pack(self)}
+    def _contents(self) -> tuple[dict[str, torch.Tensor], dict]:
+        return model_file.contents(self)
 
-    def __setstate__(self, state: dict) -> None:
-        data = state.pop("_fitted", None)
-        super().__setstate__(state)
-        if data is not None:
-            model_file.unpack(self, data)
+    def _restore(self, tensors: dict[str, torch.Tensor], record: dict) -> None:
+        model_file.restore(self, tensors, record)
 
     def _choose_validation(self, tasks: np.ndarray, chosen: Sequence | None, rng: np.random.Generator) -> np.ndarray:
         if chosen is None:

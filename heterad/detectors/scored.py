@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 CHUNK = 2**22  # numbers scored at a time, so that memory does not grow with X
 
 
-class ScoredDetector(ThresholdMixin, BaseEstimator):
+class ScoredDetector(ThresholdMixin, model_file.StoredMixin, BaseEstimator):
     """A detector around one ``Scorer``. A subclass stores options and defines ``_new_model`` and ``_train``.
 
     Rows are vectors ``[n, d]`` or maps ``[n, C, H, W]``, an image being a map of its colours unless a backbone makes
@@ -112,9 +112,10 @@ class ScoredDetector(ThresholdMixin, BaseEstimator):
         X = self._rows(X)
         if len(X) < 2:
             raise ValueError(f"X: expected at least two normals, got {len(X)}")
-        tuned = copy.deepcopy(self)
+        tuned = object.__new__(type(self))
+        tuned.__dict__.update(self.__dict__)
         tuned.scaling_ = _fit_scaling(X, self.scale)
-        model = tuned.model_.float().requires_grad_(True)
+        model = copy.deepcopy(self.model_).float().requires_grad_(True)
         x = torch.as_tensor(tuned.scaling_.apply(X), dtype=torch.float32, device=next(model.parameters()).device)
         generator = torch.Generator(x.device).manual_seed(seeds(self.random_state)[1])
         loop = fit_scorer(model, x, np.zeros(len(x), int), generator, Recipe(epochs, lr=lr), callback=callback)
@@ -173,15 +174,7 @@ class ScoredDetector(ThresholdMixin, BaseEstimator):
             OSError: the file cannot be written.
         """
         check_is_fitted(self, "model_")
-        tensors = {f"model.{name}": t.float() for name, t in self.model_.state_dict().items()}
-        if self.backbone_ is not None and self.backbone == SMALL:  # a published one is found by its name
-            tensors |= {f"backbone.{name}": t for name, t in self.backbone_.state_dict().items()}
-        arrays = {f"scaling.{name}": value for name, value in self.scaling_._asdict().items()}
-        arrays["support_scores"] = self.support_scores_
-        tensors |= {name: torch.as_tensor(np.asarray(a)) for name, a in arrays.items()}
-        shapes = {"shape": list(self.shape_), "input_shape": list(self.input_shape_)}
-        extra = {**shapes, "history": self.history_, "n_iter": self.n_iter_}
-        model_file.write(self, path, tensors, extra)
+        model_file.write(self, path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, device: str | torch.device | None = None, **options: Any) -> Self:
@@ -200,7 +193,17 @@ class ScoredDetector(ThresholdMixin, BaseEstimator):
             OSError: the file cannot be read.
             ValueError: it is damaged, foreign, or of a newer version of this library, or it needs a factory.
         """
-        return model_file.read(cls, path, device, cls._restore, options)
+        return model_file.read(cls, path, device, options)
+
+    def _contents(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        tensors = {f"model.{name}": t.float() for name, t in self.model_.state_dict().items()}
+        if self.backbone_ is not None and self.backbone == SMALL:  # a published one is found by its name
+            tensors |= {f"backbone.{name}": t for name, t in self.backbone_.state_dict().items()}
+        arrays = {f"scaling.{name}": value for name, value in self.scaling_._asdict().items()}
+        arrays["support_scores"] = self.support_scores_
+        tensors |= {name: torch.as_tensor(np.asarray(a)) for name, a in arrays.items()}
+        shapes = {"shape": list(self.shape_), "input_shape": list(self.input_shape_)}
+        return tensors, {**shapes, "history": self.history_, "n_iter": self.n_iter_}
 
     def _restore(self, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
         self._check_options()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import logging
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +77,23 @@ def test_files_hold_everything(detector, data, tmp_path: Path) -> None:
     assert loaded.history_ == detector.history_
     loaded.save(tmp_path / "again.safetensors")
     assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("detector", [*DETECTORS, AHLDetector(line, **SHORT)], ids=lambda d: type(d).__name__)
+def test_pickles_are_model_files(detector, tmp_path: Path) -> None:
+    X, y = maps()
+    detector = clone(detector).fit(X, y).set_threshold(value=0.7)
+    data = pickle.dumps(detector)
+    assert b"torch" not in data
+    for other in (pickle.loads(data), copy.deepcopy(detector)):
+        np.testing.assert_array_equal(other.decision_function(X), detector.decision_function(X))
+        assert (other.threshold_, other.get_params()) == (0.7, detector.get_params())
+    state = detector.__getstate__()
+    damaged = bytearray(state["_fitted"])
+    damaged[-9] ^= 1
+    with pytest.raises(ValueError, match="state: contents do not match their checksum"):
+        clone(detector).__setstate__(state | {"_fitted": bytes(damaged)})
+    assert not hasattr(pickle.loads(pickle.dumps(clone(detector))), "model_")
 
 
 def test_a_file_of_a_foreign_base_asks_for_it(tmp_path: Path) -> None:
