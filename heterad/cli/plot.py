@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,8 @@ import tyro
 from heterad.data.row_files import RowFiles
 from heterad.data.tables import read_table
 from heterad.detectors import RobustMetaDetector
-from heterad.detectors.score_files import choose_columns
+from heterad.detectors.gather import LEAST
+from heterad.detectors.score_files import about_short, choose_columns
 from heterad.experiments.plots import draw
 
 Model = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
@@ -40,4 +42,7 @@ def plot(
         columns, _ = choose_columns(detector, RowFiles(data), task)
         table = read_table(data, label=label, columns=columns)
         files = draw(detector, out, table.x, table.groups, table.y)
+        tasks = [""] * len(table.matrix) if table.groups is None else table.groups.tolist()
+        for note in about_short({name: n for name, n in Counter(tasks).items() if n < LEAST}):
+            print(f"Note: {note}.")
     print(f"Wrote to {out}: {', '.join(file.name for file in files)}.")

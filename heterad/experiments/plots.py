@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from heterad.data.row_files import counted
 from heterad.data.whole_file import writable_folder
 from heterad.detectors import RobustMetaDetector
+from heterad.detectors.gather import LEAST
 from heterad.experiments.pictures import STYLES, new_figure, save_figure
 
 BLUE, ORANGE = (colour for colour, _ in STYLES[:2])
 GREY = "0.55"
 MOST_TASKS, MOST_ROWS, MOST_FEATURES = 30, 40, 30
+FLAT = 0.05
 
 
 class Scored(NamedTuple):
@@ -41,7 +44,8 @@ def draw(
     Args:
         detector: fitted.
         folder: for the pictures; made if it is not there.
-        x: rows ``[n, D]`` of any number of tasks, each adapted to with all its rows; None for the history alone.
+        x: rows ``[n, D]`` of any number of tasks, each adapted to with all its rows (one of a single row belongs to
+            the training rows taken as one task); None for the history alone.
         groups: the task of each row ``[n]``; None for one task.
         y: truth ``[n]``: 1 anomaly, 0 normal, -1 unknown; None: nothing is known. Where both classes are known, ROC
             and precision-recall curves are drawn too.
@@ -66,7 +70,7 @@ def draw(
     """
     place = writable_folder(folder)
     files = [place / "history.png"]
-    history(files[0], detector.history_, detector.best_iter_)
+    history(files[0], detector)
     if x is not None:
         scored = score_tasks(detector, x, np.zeros(len(x), int) if groups is None else groups, y)
         files.append(place / "scores.png")
@@ -88,28 +92,35 @@ def score_tasks(detector: RobustMetaDetector, x, groups: np.ndarray, y: np.ndarr
     adapted = []
     for name, rows in zip(tasks, rows_of, strict=True):
         try:
-            task = detector.adapt(_take(x, rows))
+            task = detector.adapt(_take(x, rows)) if len(rows) >= LEAST else detector.task_
+            scores = task.decision_function(_take(x, rows))
         except ValueError as error:
             raise ValueError(f"task {name}: {error}") from None
-        ratio[rows] = task.support_scores_ / max(task.threshold_, np.finfo(float).tiny)
+        ratio[rows] = scores / max(task.threshold_, np.finfo(float).tiny)
         adapted.append(task)
     top = np.argsort(-ratio, kind="stable")[:MOST_ROWS]
     attributes = [adapted[number[row]].explain(_take(x, [row]))[0] for row in top]
     return Scored(ratio, groups, y, top, np.array(attributes))
 
 
-def history(path: Path, curve: Mapping[str, Sequence], best: int) -> None:
+def history(path: Path, detector: RobustMetaDetector) -> None:
     """Draw loss and validation value over the steps; the step whose weights are kept is marked."""
-    validated = any(value is not None for value in curve["validation"])
-    figure = new_figure(6.4, 5.0 if validated else 3.0)
-    panels = figure.subplots(1 + validated, 1, sharex=True, squeeze=False)[:, 0]
-    named = (("loss", "training loss", BLUE), ("validation", "validation AUC", ORANGE))
-    for axes, (name, title, colour) in zip(panels, named[: 1 + validated], strict=True):
-        axes.plot(curve["step"], curve[name], color=colour, linewidth=1.8)
-        axes.axvline(best, color=GREY, linestyle="--", linewidth=1.2)
+    curve, validation = detector.history_, detector.history_["validation"]
+    curves = [("training loss", BLUE, curve["loss"])]
+    if any(value is not None for value in validation):
+        tasks = counted(len(detector.validation_groups_), "validation task")
+        what = "mean AUC" if min(validation) >= 0 else "minus loss"
+        curves.append((f"{what} of\n{tasks}", ORANGE, validation))
+    figure = new_figure(6.4, 1.0 + 2.0 * len(curves))
+    panels = figure.subplots(len(curves), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, (title, colour, values) in zip(panels, curves, strict=True):
+        axes.plot(curve["step"], values, color=colour, linewidth=1.8, marker="o", markersize=3)
+        axes.axvline(detector.best_iter_, color=GREY, linestyle="--", linewidth=1.2)
         axes.set_ylabel(title)
         axes.grid(alpha=0.3)
-    panels[0].set_title(f"weights kept: step {best} (dashed)", fontsize=10)
+    if len(curves) > 1 and np.ptp(validation) < FLAT:  # of few rows it may not move: not to show as noise
+        panels[1].set_ylim(np.mean(validation) - FLAT, np.mean(validation) + FLAT)
+    panels[0].set_title(f"weights kept: step {detector.best_iter_} (dashed)", fontsize=10)
     panels[-1].set_xlabel("training step")
     save_figure(figure, path)
 
@@ -157,14 +168,15 @@ def curves(path: Path, scored: Scored) -> None:
         mean = np.mean([roc_auc_score(y[task == t], ratio[task == t]) for t in both])
         for t in both[:MOST_TASKS]:
             fall_out, recall, _ = roc_curve(y[task == t], ratio[task == t])
-            label = f"a task each, mean AUC of {len(both)} tasks {mean:.3f}" if t == both[0] else None
+            label = f"single tasks, mean AUC of {len(both)}: {mean:.3f}" if t == both[0] else None
             roc.plot(fall_out, recall, color="0.8", linewidth=0.8, label=label)
     fall_out, recall, _ = roc_curve(y, ratio)
     roc.plot(fall_out, recall, color=BLUE, linewidth=2.2, label=f"all rows, AUC {roc_auc_score(y, ratio):.3f}")
     roc.plot([0, 1], [0, 1], color="black", linestyle=":", linewidth=1, label="by chance")
-    hits, found, _ = precision_recall_curve(y, ratio)
+    hits, found, _ = (values[::-1] for values in precision_recall_curve(y, ratio))
+    found, hits = np.r_[0, found[1:]], np.r_[hits[1], hits[1:]]  # the first row's precision from recall 0 on
     average = f"all rows, average precision {average_precision_score(y, ratio):.3f}"
-    precision.plot(found, hits, color=ORANGE, linewidth=2.2, label=average, drawstyle="steps-post")
+    precision.plot(found, hits, color=ORANGE, linewidth=2.2, label=average, drawstyle="steps-pre")
     precision.axhline(y.mean(), color="black", linestyle=":", linewidth=1, label="by chance")
     roc.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC")
     precision.set(xlabel="recall", ylabel="precision", title="Precision and recall")

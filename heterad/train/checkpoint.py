@@ -58,8 +58,10 @@ def keep(loop: Loop, path: str | os.PathLike[str], about: Mapping[str, Any], *, 
         tensors, record = read_tensors(target)
         of = record.get("about", {})
         other = sorted(name for name in about.keys() | of.keys() if about.get(name) != of.get(name))
+        if "seed" in other:  # which rows are learned from follows from it
+            other = [name for name in other if name != "rows"]
         if other:
-            raise ValueError(f"{target}: a checkpoint of another run ({', '.join(other)} differ); name another file")
+            raise ValueError(f"{target}: a checkpoint of a run with other {', '.join(other)}; name another file")
         loop.restore(tensors, record["loop"])
     if loop.processes.agree(loop.step) != loop.step:
         raise ValueError(f"{target}: expected a file that every process sees; put it on a file system they share")

@@ -11,6 +11,7 @@ from heterad import RobustMetaDetector
 from heterad.cli import run
 from heterad.data import toy_tasks
 from heterad.data.tables import write_table
+from heterad.experiments import plots
 from heterad.experiments.plots import MOST_ROWS, draw, score_tasks
 
 TOY = toy_tasks(6, 40)
@@ -51,9 +52,45 @@ def test_rows_are_scored_by_their_own_task(detector) -> None:
     np.testing.assert_allclose(scored.attributes[where], task.explain(TOY.x[order][[row]])[0], atol=1e-12)
 
 
+def test_a_task_of_one_row_is_of_the_training_rows_taken_as_one(detector) -> None:
+    scored = score_tasks(detector, TOY.x[:3], np.array([0, 0, 7]), None)
+    assert scored.ratio[2] == pytest.approx(detector.decision_function(TOY.x[2:3])[0] / detector.threshold_)
+
+
 def test_a_task_that_cannot_be_adapted_to_is_named(detector) -> None:
-    with pytest.raises(ValueError, match=r"task 7: .*minimum of 2"):
-        score_tasks(detector, TOY.x[:3], np.array([0, 0, 7]), None)
+    x = TOY.x[:4].copy()
+    x[2] = np.inf
+    with pytest.raises(ValueError, match=r"task 7: .*infinity"):
+        score_tasks(detector, x, np.array([0, 0, 7, 7]), None)
+
+
+def test_curves_begin_with_the_first_rows_precision(tmp_path: Path, monkeypatch) -> None:
+    figures = []
+    monkeypatch.setattr(plots, "save_figure", lambda figure, path: figures.append(figure))
+    ratio, y = np.array([4.0, 3.0, 2.0, 1.0]), np.array([0, 1, 1, 0])
+    plots.curves(tmp_path, plots.Scored(ratio, np.zeros(4), y, np.zeros(0, int), np.zeros((0, 2))))
+    line = figures[0].axes[1].lines[0]
+    assert line.get_xdata().tolist() == [0, 0, 0.5, 1, 1]
+    assert line.get_ydata().tolist() == [0, 0, 0.5, 2 / 3, 0.5]
+
+
+def test_a_flat_curve_is_drawn_flat_and_named(tmp_path: Path, monkeypatch) -> None:
+    figures = []
+    monkeypatch.setattr(plots, "save_figure", lambda figure, path: figures.append(figure))
+    easy = RobustMetaDetector(max_iter=4, eval_every=1).fit(*toy_far())
+    plots.history(tmp_path, easy)
+    panel = figures[0].axes[1]
+    assert set(easy.history_["validation"]) == {1.0}
+    assert panel.get_ylim() == (0.95, 1.05)
+    assert panel.get_ylabel() == "mean AUC of\n1 validation task"
+
+
+def toy_far() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Five tasks whose anomalies lie far out."""
+    x = np.random.default_rng(0).normal(size=(100, 3))
+    y = np.tile([1, 0, 0, -1], 25)
+    x[y == 1] += 40
+    return x, y, np.repeat(np.arange(5), 20)
 
 
 def test_the_command(tmp_path: Path, capsys) -> None:
@@ -66,5 +103,8 @@ def test_the_command(tmp_path: Path, capsys) -> None:
     assert capsys.readouterr().out.endswith(f"Wrote to {out}: history.png.\n")
     assert run(["plot", model, rows, *options, "--out", out]) == 0
     assert "history.png, scores.png, curves.png, attributes.png" in capsys.readouterr().out
+    (tmp_path / "row.csv").write_text("".join((tmp_path / "rows.csv").open().readlines()[:2]))
+    assert run(["plot", model, str(tmp_path / "row.csv"), "--out", out]) == 0
+    assert "adapting takes 2 rows of a task; where there are fewer (0: 1), they were" in capsys.readouterr().out
     assert run(["plot", model, rows, "--task", "none", "--out", out]) == 2
     assert "none" in capsys.readouterr().err
