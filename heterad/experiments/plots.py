@@ -162,7 +162,7 @@ def curves(path: Path, scored: Scored) -> None:
     known = np.isin(scored.y, (0, 1))
     y, ratio, task = scored.y[known], scored.ratio[known], scored.task[known]
     both = [t for t in np.unique(task) if len(np.unique(y[task == t])) == 2]
-    figure = new_figure(8.4, 4.4)
+    figure = new_figure(8.4, 5.0)
     roc, precision = figure.subplots(1, 2)
     if len(both) > 1:
         mean = np.mean([roc_auc_score(y[task == t], ratio[task == t]) for t in both])
@@ -174,16 +174,17 @@ def curves(path: Path, scored: Scored) -> None:
     roc.plot(fall_out, recall, color=BLUE, linewidth=2.2, label=f"all rows, AUC {roc_auc_score(y, ratio):.3f}")
     roc.plot([0, 1], [0, 1], color="black", linestyle=":", linewidth=1, label="by chance")
     hits, found, _ = (values[::-1] for values in precision_recall_curve(y, ratio))
-    found, hits = np.r_[0, found[1:]], np.r_[hits[1], hits[1:]]  # the first row's precision from recall 0 on
+    rise = np.flatnonzero(np.diff(found) > 0) + 1  # what is no anomaly adds nothing to the area, the average precision
+    found, hits = np.r_[0, found[rise]], np.r_[hits[rise[0]], hits[rise]]
     average = f"all rows, average precision {average_precision_score(y, ratio):.3f}"
     precision.plot(found, hits, color=ORANGE, linewidth=2.2, label=average, drawstyle="steps-pre")
     precision.axhline(y.mean(), color="black", linestyle=":", linewidth=1, label="by chance")
     roc.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC")
     precision.set(xlabel="recall", ylabel="precision", title="Precision and recall")
-    for axes, corner in ((roc, "lower right"), (precision, "lower left")):
+    for axes in (roc, precision):
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         axes.grid(alpha=0.3)
-        axes.legend(loc=corner, fontsize=8)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), fontsize=9, frameon=False)
     save_figure(figure, path)
 
 

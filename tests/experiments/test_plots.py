@@ -64,14 +64,15 @@ def test_a_task_that_cannot_be_adapted_to_is_named(detector) -> None:
         score_tasks(detector, x, np.array([0, 0, 7, 7]), None)
 
 
-def test_curves_begin_with_the_first_rows_precision(tmp_path: Path, monkeypatch) -> None:
+def test_the_area_under_precision_is_the_average_precision(tmp_path: Path, monkeypatch) -> None:
     figures = []
     monkeypatch.setattr(plots, "save_figure", lambda figure, path: figures.append(figure))
     ratio, y = np.array([4.0, 3.0, 2.0, 1.0]), np.array([0, 1, 1, 0])
     plots.curves(tmp_path, plots.Scored(ratio, np.zeros(4), y, np.zeros(0, int), np.zeros((0, 2))))
     line = figures[0].axes[1].lines[0]
-    assert line.get_xdata().tolist() == [0, 0, 0.5, 1, 1]
-    assert line.get_ydata().tolist() == [0, 0, 0.5, 2 / 3, 0.5]
+    assert line.get_xdata().tolist() == [0, 0.5, 1]
+    assert line.get_ydata().tolist() == [0.5, 0.5, 2 / 3]
+    assert line.get_label() == f"all rows, average precision {0.5 * 0.5 + 0.5 * 2 / 3:.3f}"
 
 
 def test_a_flat_curve_is_drawn_flat_and_named(tmp_path: Path, monkeypatch) -> None:
