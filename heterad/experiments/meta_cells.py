@@ -59,7 +59,7 @@ def run_cell(key: Mapping[str, Any], folder: Path | None) -> list[dict[str, Any]
     """
     data = load_set(key["dataset"], folder)
     split = draw_split(data, key["split"], key["label_ratio"] or 0.2, VARIANTS[key["variant"]].setting)
-    how = recipe(key["method"], key["variant"])
+    how = recipe(key["method"], key["variant"], binary=data.binary)
     grid = {"full": how.grid, "short": how.short, "smoke": how.short[:1]}[key["grid"]]
     if key["grid"] == "smoke":
         how = replace(how, settings=Settings(max_iter=4, eval_every=2), passes=0, n_members=min(2, how.n_members))
