@@ -112,7 +112,7 @@ def test_parquet_categories_gaps_and_the_largest_attributes(tmp_path, capsys) ->
     assert "* One-hot: kind, of x, y" in card
     assert "Missing numbers: become the median" in card
     assert complaint(capsys, "fit", rows, "--task", "unit", "--missing", "median") == (
-        f"heterad: {rows}: expected numbers in column 'kind', got string; each column of text ('kind') must be the "
+        f"heterad: {rows}: expected numbers in column 'kind', got string; what holds no numbers ('kind') must be the "
         "task, one-hot or ignored\n"
     )
 

@@ -142,7 +142,7 @@ def find_columns(
         missing: "error" refuses missing numbers; "median" leaves them NaN, for ``with_medians``.
 
     Raises:
-        ValueError: a column is unknown or named twice, none is left, or one has too many categories.
+        ValueError: a column is unknown, named twice or without a name, none is left, or one has too many categories.
 
     Cost:
         A pass over the columns of text, if there are any.
@@ -164,6 +164,11 @@ def find_columns(
     if not chosen:
         raise ValueError(
             f"{files.name}: no column is left for the features; the columns are {shortened(files.columns)}"
+        )
+    if "" in chosen:
+        raise ValueError(
+            f"{files.name}: expected a name for every feature, got none for column {files.columns.index('') + 1}; the "
+            "row numbers that pandas writes are none (index=False), other columns can be named or, as '', ignored"
         )
     fill = None if missing == "error" else {c: float("nan") for c in chosen if c not in one_hot}
     columns = Columns(tuple(chosen), task, _categories(files, [c for c in chosen if c in one_hot]), fill)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 COMPRESSED = {".gz": "gzip", ".bz2": "bz2"}  # those of which Arrow's datasets know by the name
 SEPARATORS = ",;\t|"
+GAPS = ("", "NA", "N/A", "NULL", "null", "None")  # where a number is wanted, nothing; NaN is a number that is none
 HEAD = 100  # records that show the dialect
 ARCHIVE = b"PK\3\4"
 
@@ -108,7 +109,7 @@ def find_unreadable(path: str | os.PathLike[str], dialect: Dialect, expected: Ma
     for line, fields in records:
         if len(fields) != len(header):
             raise ValueError(f"{path}, line {line}: expected {len(header)} fields, got {len(fields)}")
-        wrong = [(i, column) for i, column in places if fields[i] and not dialect.is_number(fields[i])]
+        wrong = [(i, column) for i, column in places if fields[i] not in GAPS and not dialect.is_number(fields[i])]
         for i, column in wrong:
             message = f"{path}, line {line}, column {column!r}: expected {expected[column]}, got {fields[i]!r}"
             raise NotNumbersError(message, [column for _, column in wrong])
@@ -138,7 +139,8 @@ def _lines(path: str | os.PathLike[str]) -> Iterator[str]:
         if raw.peek(4)[:4] == ARCHIVE:
             raise ValueError(f"{path}: expected text, got a ZIP archive or an Excel workbook; save it as CSV")
         plain = raw if method is None else pa.input_stream(raw, compression=method)
-        yield from _decoded(path, io.TextIOWrapper(plain, encoding="utf-8-sig", newline=""))
+        with io.TextIOWrapper(plain, encoding="utf-8-sig", newline="") as lines:
+            yield from _decoded(path, lines)
 
 
 def _decoded(path: str | os.PathLike[str], lines: Iterable[str]) -> Iterator[str]:

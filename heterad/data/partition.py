@@ -11,6 +11,7 @@ import numpy as np
 logger = logging.getLogger(__name__)
 
 LEAST = 2  # normals that a cluster needs to stand alone
+REACH = 3.0  # standard deviations at which a feature is cut, lest one row of rare values be a cluster of its own
 
 
 class Distribution(NamedTuple):
@@ -29,7 +30,7 @@ class Distribution(NamedTuple):
 def cluster_normals(
     features: np.ndarray, n_clusters: int, rng: np.random.Generator, *, least: int = LEAST
 ) -> np.ndarray:
-    """Divide normals into clusters by K-means on standardised features.
+    """Divide normals into clusters by K-means on standardised features, cut at three standard deviations.
 
     A cluster of fewer than ``least`` rows is merged into the one whose centre is nearest, and a note is logged; so
     fewer than ``n_clusters`` may result, and one at the least.
@@ -57,14 +58,13 @@ def cluster_normals(
         [0, 0, 0, 0, 1, 1, 1, 1]
     """
     from sklearn.cluster import KMeans
-    from sklearn.preprocessing import scale
     from threadpoolctl import threadpool_limits
 
     if features.ndim != 2 or len(features) == 0:
         raise ValueError(f"features: expected rows and features [n, F] with n > 0, got shape {features.shape}")
     if n_clusters < 1:
         raise ValueError(f"n_clusters: expected at least 1, got {n_clusters}")
-    z = scale(features.astype(np.float64))
+    z = _standardised(features.astype(np.float64))
     n_clusters = min(n_clusters, len(np.unique(z, axis=0)))
     with threadpool_limits(1):  # K-means on several threads sums in random order
         found = KMeans(n_clusters, n_init=10, random_state=int(rng.integers(2**31))).fit(z)
@@ -143,6 +143,13 @@ def anomaly_distributions(
         seen = rng.permutation(anomaly)[: (len(anomaly) + 1) // 2]
         sets.append(Distribution(support, np.sort(seen), query, anomaly, clusters))
     return sets
+
+
+def _standardised(x: np.ndarray) -> np.ndarray:
+    spread, size = x.std(0), np.abs(x).max(0)
+    z = np.zeros_like(x)
+    np.divide(x - x.mean(0), spread, out=z, where=spread > 1e-9 * size)  # below is the rounding of equal values
+    return z.clip(-REACH, REACH)
 
 
 def _in_order_of_appearance(cluster: np.ndarray) -> np.ndarray:

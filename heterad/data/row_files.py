@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 from heterad.data.csv_text import (
     COMPRESSED,
+    GAPS,
     Dialect,
     NotNumbersError,
     find_unreadable,
@@ -146,13 +147,15 @@ class RowFiles:
             raise ValueError(f"{file}: expected a Parquet file, got one that is damaged ({_first(error)})") from None
         if len(set(names)) < len(names):
             twice = [name for name, n in Counter(names).items() if n > 1]
-            raise ValueError(f"{file}: expected column names that differ, got {shortened(twice)} more than once")
+            raise ValueError(
+                f"{file}: expected column names that differ, got {shortened(map(repr, twice))} more than once"
+            )
         return [*names, *(key for key in self._keys[file] if key not in names)]
 
 
 def shortened(names: Iterable[str], most: int = 20) -> str:
-    """Names for a message: the first 20, and how many more there are."""
-    names = list(names)
+    """Names for a message: the first 20, and how many more there are; one that could be misread is quoted."""
+    names = [name if name and name == name.strip() else repr(name) for name in names]
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
@@ -211,7 +214,7 @@ def _read_csv(file: str, kinds: Mapping[str, str], dialect: Dialect) -> Iterator
     from pyarrow import csv, dataset
 
     parse = csv.ParseOptions(delimiter=dialect.separator, newlines_in_values=True)
-    convert = csv.ConvertOptions(null_values=[""], decimal_point=dialect.decimal)
+    convert = csv.ConvertOptions(null_values=GAPS, decimal_point=dialect.decimal)
     options = dataset.CsvFragmentScanOptions(
         convert_options=convert, read_options=csv.ReadOptions(block_size=CSV_BLOCK)
     )

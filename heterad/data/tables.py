@@ -102,7 +102,7 @@ def read_table(
         if not learning or label in error.columns:
             raise
         named = shortened(map(repr, error.columns))
-        raise ValueError(f"{error}; each column of text ({named}) must be the task, one-hot or ignored") from None
+        raise ValueError(f"{error}; what holds no numbers ({named}) must be the task, one-hot or ignored") from None
     if not sum(len(part) for part in parts):
         where = "expected rows, got none" if files.is_parquet else "expected rows below the header line, got none"
         raise ValueError(f"{files.name}: {where}")

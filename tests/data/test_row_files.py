@@ -110,7 +110,7 @@ def test_a_broken_row_group_is_named(tmp_path) -> None:
 
 def test_duplicate_columns_of_parquet(tmp_path) -> None:
     pq.write_table(pa.table([pa.array([1]), pa.array([2])], names=["a", "a"]), tmp_path / "rows.parquet")
-    with pytest.raises(ValueError, match="expected column names that differ, got a more than once"):
+    with pytest.raises(ValueError, match="expected column names that differ, got 'a' more than once"):
         RowFiles(tmp_path / "rows.parquet")
 
 

@@ -98,11 +98,17 @@ def test_compressed_files(csv, tmp_path) -> None:
         ('a,b,task\n1,2,"two\nlines"\n3,1;5,t\n', "line 4, column 'b': expected a finite number, got '1;5'"),
         ("a,b\n1,\n", "line 2, column 'b': expected a finite number, got nothing"),
         ("a,b\n1,2\nnan,1\n", "line 3, column 'a': expected a finite number, got 'nan'"),
+        ("a,b\n1,NA\n", "line 2, column 'b': expected a finite number, got nothing"),
+        (
+            ",b\n0,2\n",
+            "rows.csv: expected a name for every feature, got none for column 1; the row numbers that pandas",
+        ),
+        ("a, b\n1,2\n3,x\n", "line 3, column ' b'"),
         ("a,b\n1,inf\n", "line 2, column 'b': expected a finite number, got 'inf'"),
         ("a,b\n1,1_000\n", "line 2, column 'b'"),
         ("a,b\n1,2\n3\n", "line 3: expected 2 fields, got 1"),
         ("a,b\n1,2\n3,4,5\n", "line 3: expected 2 fields, got 3"),
-        ("a,a\n1,2\n", "expected column names that differ, got a more than once"),
+        ("a,a\n1,2\n", "expected column names that differ, got 'a' more than once"),
         ("", "expected a header line, got an empty file"),
         ("a,b\n", "expected rows below the header line, got none"),
         (b"a,b\n1,\xff\n", "expected UTF-8 text, got byte 0xff"),
@@ -110,7 +116,10 @@ def test_compressed_files(csv, tmp_path) -> None:
         (b"PK\x03\x04,b\n1,2\n", "expected text, got a ZIP archive or an Excel workbook; save it as CSV"),
         ("a,b\n1,2\n3," + "4" * 200_000 + "x\n", "line 3: expected a line of fields, got what cannot be read"),
         ("a;b\n1.5;2\n1,5;3\n", "line 3, column 'a': expected a finite number, got '1,5'"),
-        ("a,b,c\nx,1,y\n", r"line 2, column 'a': .* got 'x'; each column of text .'a', 'c'. must be the task, one-hot"),
+        (
+            "a,b,c\nx,1,y\n",
+            r"line 2, column 'a': .* got 'x'; what holds no numbers .'a', 'c'. must be the task, one-hot",
+        ),
     ],
 )
 def test_faults_are_named_with_their_place(csv, text: str | bytes, message: str) -> None:
@@ -140,6 +149,19 @@ def test_labels_are_three(csv, label: str) -> None:
 def test_unknown_columns(csv, columns: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_table(csv(GOOD), **columns)
+
+
+def test_words_for_nothing_are_gaps_of_numbers_and_names_elsewhere(csv) -> None:
+    table = read_table(
+        csv("task,label,a\nNA,NA,1\nNA,0,NA\nb,null,N/A\n"), task="task", label="label", missing="median"
+    )
+    assert table.matrix.tolist() == [[1], [1], [1]]
+    assert table.y.tolist() == [-1, 0, -1]
+    assert table.groups.tolist() == ["NA", "NA", "b"]
+
+
+def test_an_unnamed_column_can_be_ignored(csv) -> None:
+    assert read_table(csv(",a\n0,7\n"), ignore=[""]).matrix.tolist() == [[7]]
 
 
 def test_a_missing_file_and_an_empty_folder(tmp_path) -> None:
