@@ -18,6 +18,9 @@ def main() -> int:
             f"heterad: the command line needs {package}; install it with: pip install 'heterad[cli]'", file=sys.stderr
         )
         return 2
+    except KeyboardInterrupt:  # while it was imported
+        print("heterad: interrupted", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":
