@@ -35,7 +35,8 @@ class AHLDetector(ScoredDetector):
         lr: learning rate of the unified model.
         inner_steps: steps of the base models before each step of the unified model.
         inner_lr: their learning rate.
-        second_order: whether the unified model's gradient goes through the base models' steps.
+        second_order: whether the unified model's gradient goes through the base models' steps; it tells from two
+            inner steps on.
         n_clusters: clusters that the normals are divided into.
         window: epochs that the importance model looks back; None weighs all base models alike.
         temperature: of the weights' softmax.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
 import torch
@@ -29,7 +30,8 @@ class AHLRecipe:
         lr: learning rate of the unified model g (paper: 2e-3).
         inner_steps: updates of the base models before each update of g.
         inner_lr: their learning rate (paper: 2e-4).
-        second_order: whether the gradient of g goes through the updates of the base models.
+        second_order: whether the gradient of g goes through the updates of the base models; with one inner step it
+            is the same, as Adam's first step is only the gradient's sign.
         n_clusters: C, clusters of the normals (paper: 3).
         window: K, epochs that the importance model looks back (paper: 5); None weighs all base models alike.
         temperature: of the softmax of Eq. (7); the paper's is 1.
@@ -197,11 +199,10 @@ class AHL:
         """Support and query sets, whose pseudo anomalies are of different kinds."""
         device = x.device
         normals = describe(x[torch.as_tensor(normal, device=device)], torch.as_tensor(cluster, device=device))
-        kinds = kinds_for(tuple(x.shape[1:]))
-        order = [rng.permutation(kinds) for _ in self.distributions]
+        kinds = _deal_kinds(self.distributions, kinds_for(tuple(x.shape[1:])), rng)
         sides: list[tuple[Callable[[Distribution], np.ndarray], Callable[[Distribution], np.ndarray], int]] = [
             (lambda d: d.support_normal, lambda d: d.support_anomaly, 0),
-            (lambda d: d.query_normal, lambda d: d.query_anomaly, -1),
+            (lambda d: d.query_normal, lambda d: d.query_anomaly, 1),
         ]
         support, query = (
             Mixture(
@@ -210,11 +211,31 @@ class AHL:
                 [anomalies_of(d) for d in self.distributions],
                 self.recipe.batch_size,
                 normals,
-                [(str(kind[place]),) for kind in order],
+                [dealt[side] for dealt in kinds],
             )
-            for normals_of, anomalies_of, place in sides
+            for normals_of, anomalies_of, side in sides
         )
         return support, query
+
+
+def _deal_kinds(
+    distributions: Sequence[Distribution], kinds: tuple[str, ...], rng: np.random.Generator
+) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """The kinds of pseudo anomalies in support and query of each distribution, which differ if there are two.
+
+    Ordered pairs of kinds are dealt in turn, so that g learns from all kinds alike and not from those that chance
+    dealt to the queries; the holistic set is judged by all kinds that it does not train on.
+    """
+    if len(kinds) == 1:
+        return [(kinds, kinds)] * len(distributions)
+    pairs = list(permutations(kinds, 2))
+    order = rng.permutation(len(pairs))
+    dealt: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
+    for i, distribution in enumerate(distributions):
+        support, query = pairs[order[i % len(pairs)]]
+        others = tuple(kind for kind in kinds if kind != support)
+        dealt.append(((support,), (query,) if distribution.clusters else others))
+    return dealt
 
 
 class _MovesAlong(torch.autograd.Function):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from itertools import pairwise
+from itertools import pairwise, permutations
 
 import numpy as np
 import pytest
 import torch
 from torch.func import functional_call
 
+from heterad.data.augment import KINDS
 from heterad.data.mixture import Batch
 from heterad.methods.ahl import AHL, AHLRecipe
 from heterad.nn.devnet import DevNet
@@ -123,12 +124,37 @@ def test_every_batch_is_a_step_and_history_tells_of_every_epoch(second_order: bo
     assert not ahl.model.training
 
 
-def test_support_and_query_get_other_pseudo_anomalies() -> None:
+def test_support_and_query_get_other_pseudo_anomalies_and_every_kind_its_turn() -> None:
     ahl = learner(DRA)
-    for place in range(7):
-        sides = [{kind for kind, made in side._made.items() if made[place].any()} for side in (ahl.support, ahl.query)]
-        assert len(sides[0]) == len(sides[1]) == 1
-        assert sides[0] != sides[1]
+    sides = [
+        [tuple(kind for kind, made in side._made.items() if made[place].any()) for side in (ahl.support, ahl.query)]
+        for place in range(7)
+    ]
+    assert {(*support, *query) for support, query in sides[:-1]} == set(permutations(KINDS, 2))
+    support, query = sides[-1]  # the holistic set
+    assert sorted(support + query) == sorted(KINDS)
+    assert len(support) == 1
+
+
+def test_a_lone_holistic_set_is_judged_by_more_than_one_kind() -> None:
+    ahl = learner(DRA, AHLRecipe(batch_size=9, n_clusters=1))
+    assert len(ahl.distributions) == 1
+    assert sum(bool(made.any()) for made in ahl.query._made.values()) == 2
+
+
+def test_the_second_order_tells_from_two_steps_on() -> None:
+    def slope(n_steps: int, *, exact: bool) -> torch.Tensor:
+        ahl = learner(DevNet, AHLRecipe(batch_size=9, second_order=exact, inner_lr=0.01))
+        ahl.model.double()
+        *support, judged = (
+            Batch(b.x.double(), b.kind) for b in (ahl.support.draw(generator(i)) for i in range(n_steps + 1))
+        )
+        ahl.losses(ahl.adapt(support), judged).sum().backward()
+        return ahl.model.score.first.weight.grad
+
+    one, two = ([slope(n, exact=exact) for exact in (False, True)] for n in (1, 2))
+    torch.testing.assert_close(*one, rtol=1e-5, atol=1e-5)
+    assert (two[0] - two[1]).norm() > 1e-3 * two[0].norm()
 
 
 @pytest.mark.parametrize(("model", "n_anomalies"), [(DRA, 0), (DRA, 1), (DRA, 6), (DevNet, 6)])
