@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
-from pyarrow import csv
+from pyarrow import csv, parquet
 
 from heterad import RobustMetaDetector
 from heterad.data import toy_tasks
@@ -15,25 +16,24 @@ from heterad.detectors import score_files
 from heterad.train import Processes
 
 
-def test_shards_put_together_are_the_whole(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_shards_put_together_are_the_whole(tmp_path: Path, suffix: str) -> None:
     toy = toy_tasks(5, 30)
     detector = RobustMetaDetector(max_iter=5).fit(toy.x, toy.y, toy.groups)
     (tmp_path / "rows").mkdir()
     order = np.random.default_rng(0).permutation(len(toy.x))  # tasks are spread over the files
     for i, rows in enumerate(np.array_split(order, 3)):
         columns = {f"f{j}": column for j, column in enumerate(toy.x[rows].T)}
-        write_table(tmp_path / "rows" / f"{i}.csv", {"site": toy.groups[rows]} | columns)
-    score_files(detector, tmp_path / "rows", tmp_path / "one.csv", task="site", explain=2)
-    found = [
-        score_files(
-            detector, tmp_path / "rows", tmp_path / "two.csv", task="site", explain=2, processes=Processes(rank, 2)
-        )
-        for rank in (0, 1)
-    ]
+        write_table(tmp_path / "rows" / f"{i}{suffix}", {"site": toy.groups[rows]} | columns)
+    job = {"task": "site", "explain": 2}
+    score_files(detector, tmp_path / "rows", tmp_path / f"one{suffix}", **job)
+    out = tmp_path / f"two{suffix}"
+    found = [score_files(detector, tmp_path / "rows", out, processes=Processes(rank, 2), **job) for rank in (0, 1)]
     assert [(each.n_rows, each.n_tasks) for each in found] == [(100, 5), (50, 5)]
-    first, second = ((tmp_path / f"two-{n}-of-2.csv").read_text() for n in (1, 2))
-    assert first + second.partition("\n")[2] == (tmp_path / "one.csv").read_text()
-    assert csv.read_csv(tmp_path / "two-2-of-2.csv")["row"].to_pylist() == list(range(50))
+    whole, *shards = (tmp_path / f"{name}{suffix}" for name in ("one", "two-1-of-2", "two-2-of-2"))
+    read = csv.read_csv if suffix == ".csv" else parquet.read_table
+    assert pa.concat_tables([read(file) for file in shards]) == read(whole)
+    assert read(shards[1])["row"].to_pylist() == list(range(50))
 
 
 def test_more_processes_than_files_are_refused(tmp_path: Path) -> None:
