@@ -132,6 +132,7 @@ def _panels(path: Path, methods: Mapping[str, str], curve: Callable[[str, str], 
         axes.grid(alpha=0.3)
     for axes in panels[len(found) :]:
         axes.set_axis_off()
+    handles = {label: handles[label] for label in methods.values() if label in handles}
     figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=min(7, len(handles)), fontsize=9)
     save_figure(figure, path)
     return path
