@@ -206,8 +206,8 @@ def heat_map(path: Path, scored: Scored, names: Sequence) -> None:
 
 
 def _short(name, most: int = 16) -> str:
-    text = str(name)
-    return text if len(text) <= most else text[: most - 1] + "…"
+    text = " ".join(str(name).split())
+    return (text if len(text) <= most else text[: most - 1] + "…").replace("$", r"\$")  # else the sign of a formula
 
 
 def _take(x, rows):

@@ -75,6 +75,12 @@ def test_the_area_under_precision_is_the_average_precision(tmp_path: Path, monke
     assert line.get_label() == f"all rows, average precision {0.5 * 0.5 + 0.5 * 2 / 3:.3f}"
 
 
+def test_names_are_drawn_as_they_are(detector, tmp_path: Path) -> None:
+    scored = score_tasks(detector, TOY.x[:4], np.array(["in $", "in $", r"$\no$", r"$\no$"]), None)
+    plots.heat_map(tmp_path / "a.png", scored, [r"$\frac{$", "two\nlines", *map(str, range(8))])
+    assert (tmp_path / "a.png").exists()
+
+
 def test_a_flat_curve_is_drawn_flat_and_named(tmp_path: Path, monkeypatch) -> None:
     figures = []
     monkeypatch.setattr(plots, "save_figure", lambda figure, path: figures.append(figure))
