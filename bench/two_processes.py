@@ -39,7 +39,9 @@ def work(path: str, n_tasks: int, n_features: int, hidden: int) -> None:
 
     def callback(loop: Loop) -> None:
         if not first:
-            first.update({f"gradient.{name}": p.grad.clone() for name, p in learner.named_parameters()})
+            parts = loop.vector.leaf.grad.split([p.numel() for p in learner.parameters()])
+            names = (name for name, _ in learner.named_parameters())
+            first.update({f"gradient.{name}": g.clone() for name, g in zip(names, parts, strict=True)})
         marks.append(time.perf_counter())
 
     with join(timeout=300) as processes:

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "deviation_loss.h"
+#include "episode.h"
 #include "mlp.h"
 #include "reconstruction.h"
 #include "ridge_solve.h"
@@ -40,6 +41,37 @@ heterad::Layers<T> mlp_layers(const Addresses& w, const Addresses& b, std::uintp
   for (std::size_t l = 0; l < w.size(); ++l) layers.w[l] = ptr<T>(w[l]), layers.b[l] = ptr<T>(b[l]);
   layers.v = ptr<T>(v);
   return layers;
+}
+
+using Widths = std::vector<std::vector<int64_t>>;  // of f, g, h and v, each from its input to its output
+
+heterad::Episode episode_size(int64_t tasks, int64_t n, int64_t m, int64_t n_iter, bool mean, const Widths& width,
+                              const Addresses& weights, int threads) {
+  heterad::Episode size{tasks, n, m, n_iter, mean, {}, {}, {}, {}, threads};
+  const int64_t rows[] = {n, 1, n + m, n};
+  heterad::Mlp* nets[] = {&size.f, &size.g, &size.h, &size.v};
+  std::size_t at = 0;
+  for (int i = 0; i < 4; ++i) {
+    *nets[i] = mlp_size(tasks, rows[i], weights[at] ? width[1].back() : 0, width[i], threads);
+    at += 2 * width[i].size() - 1;
+  }
+  return size;
+}
+
+// addresses of the context's weight (or 0), then of weight and bias of each layer, of each network; of log lambda, log mu
+template <typename T>
+heterad::Weights<T> episode_weights(const heterad::Episode& size, const Addresses& address) {
+  heterad::Weights<T> weights{};
+  const heterad::Mlp* nets[] = {&size.f, &size.g, &size.h, &size.v};
+  heterad::Layers<T>* layers[] = {&weights.f, &weights.g, &weights.h, &weights.v};
+  auto next = address.begin();
+  for (int i = 0; i < 4; ++i) {
+    layers[i]->v = ptr<T>(*next++);
+    for (int l = 0; l < nets[i]->layers; ++l) layers[i]->w[l] = ptr<T>(*next++), layers[i]->b[l] = ptr<T>(*next++);
+  }
+  weights.log_lam = ptr<T>(*next++);
+  weights.log_mu = ptr<T>(*next);
+  return weights;
 }
 
 }  // namespace
@@ -96,6 +128,36 @@ PYBIND11_MODULE(_C, m) {
       using T = decltype(zero);
       HETERAD_CALL(mlp_bwd, size, mlp_layers<const T>(w, b, v), ptr<const T>(x), ptr<const T>(z), ptr<const T>(saved),
                    ptr<const T>(grad), mlp_layers<T>(grad_w, grad_b, grad_v), ptr<T>(grad_x), ptr<T>(grad_z));
+    };
+    f64 ? run(double()) : run(float());
+  });
+
+  m.def("episode_room", [](bool f64, int64_t tasks, int64_t n, int64_t m, int64_t n_iter, bool mean, const Widths& width,
+                           const Addresses& weights, int threads) {
+    const heterad::Episode size = episode_size(tasks, n, m, n_iter, mean, width, weights, threads);
+    return f64 ? HETERAD_CALL(episode_room<double>, size) : HETERAD_CALL(episode_room<float>, size);
+  });
+  m.def("episode_fwd", [](bool f64, int64_t tasks, int64_t n, int64_t m, int64_t n_iter, bool mean, const Widths& width,
+                          const Addresses& weights, int threads, uintptr_t rows, uintptr_t mask, uintptr_t kept,
+                          uintptr_t scores) {
+    const heterad::Episode size = episode_size(tasks, n, m, n_iter, mean, width, weights, threads);
+    gil_scoped_release released;
+    const auto run = [&](auto zero) {
+      using T = decltype(zero);
+      return HETERAD_CALL(episode_fwd, size, episode_weights<const T>(size, weights), ptr<const T>(rows), ptr<const bool>(mask),
+                          ptr<void>(kept), ptr<T>(scores));
+    };
+    return f64 ? run(double()) : run(float());
+  });
+  m.def("episode_bwd", [](bool f64, int64_t tasks, int64_t n, int64_t m, int64_t n_iter, bool mean, const Widths& width,
+                          const Addresses& weights, int threads, uintptr_t rows, uintptr_t mask, uintptr_t kept, uintptr_t grad,
+                          const Addresses& grads) {
+    const heterad::Episode size = episode_size(tasks, n, m, n_iter, mean, width, weights, threads);
+    gil_scoped_release released;
+    const auto run = [&](auto zero) {
+      using T = decltype(zero);
+      HETERAD_CALL(episode_bwd, size, episode_weights<const T>(size, weights), ptr<const T>(rows), ptr<const bool>(mask),
+                   ptr<void>(kept), ptr<const T>(grad), episode_weights<T>(size, grads));
     };
     f64 ? run(double()) : run(float());
   });
@@ -179,6 +241,22 @@ PYBIND11_MODULE(_C, m) {
     const heterad::Labels labels{ptr<const void>(y), width, one, sign};
     return f64 ? HETERAD_CALL(roc_auc, ptr<const double>(s), labels, ptr<const bool>(mask), ptr<double>(auc), batch, n, threads)
                : HETERAD_CALL(roc_auc, ptr<const float>(s), labels, ptr<const bool>(mask), ptr<double>(auc), batch, n, threads);
+  });
+  m.def("roc_auc_part", [](bool f64, uintptr_t s, uintptr_t y, int width, uint64_t one, uint64_t sign, uintptr_t mask,
+                           uintptr_t parted, int64_t n, int threads) {
+    const heterad::Labels labels{ptr<const void>(y), width, one, sign};
+    int64_t sizes[2], odd;
+    {
+      gil_scoped_release released;
+      odd = f64 ? HETERAD_CALL(roc_auc_part, ptr<const double>(s), labels, ptr<const bool>(mask), ptr<double>(parted), sizes, n, threads)
+                : HETERAD_CALL(roc_auc_part, ptr<const float>(s), labels, ptr<const bool>(mask), ptr<float>(parted), sizes, n, threads);
+    }
+    return py::make_tuple(odd, sizes[0], sizes[1]);
+  });
+  m.def("roc_auc_sorted", [](bool f64, uintptr_t pos, int64_t n_pos, uintptr_t neg, int64_t n_neg, int threads) {
+    gil_scoped_release released;
+    return f64 ? HETERAD_CALL(roc_auc_sorted, ptr<const double>(pos), n_pos, ptr<const double>(neg), n_neg, threads)
+               : HETERAD_CALL(roc_auc_sorted, ptr<const float>(pos), n_pos, ptr<const float>(neg), n_neg, threads);
   });
   m.def("smoothed_auc", [](bool f64, uintptr_t pos, uintptr_t neg, uintptr_t pos_mask, uintptr_t neg_mask, int64_t batch, int64_t p,
                            int64_t q, double temperature, uintptr_t value, uintptr_t grad_pos, uintptr_t grad_neg, int threads) {

@@ -32,8 +32,9 @@ struct Buffer {
   Arena arena() const { return {reinterpret_cast<uintptr_t>(start)}; }
 };
 
-// Of each task: prepare, then its segments on any thread, then finish. What is computed, and in which order it is summed,
-// depends neither on the threads nor on the other tasks. A Kernel has
+// Of each task: prepare, then its segments, then finish. Many tasks are shared out whole, so that what a task keeps stays in
+// a thread's cache; of few the segments are shared out. What is computed, and in which order it is summed, depends neither
+// on the threads nor on the other tasks. A Kernel has
 //   State(arena, kernel)   what a task keeps between the three
 //   Own(arena, kernel)     scratch of a thread
 //   prepare(State&, Own&, task), segment(State&, Own&, task, s), finish(State&, Own&, task), all const
@@ -44,27 +45,33 @@ void run(const Kernel& kernel, int64_t tasks, int64_t segments, int threads) {
   Arena state, own;
   State(state, kernel);
   Own(own, kernel);
-  int64_t group = (int64_t(1) << 25) / (state.used + 1);  // tasks at once: 32 MB, or one a thread
-  group = group < threads ? threads : group;
-  group = tasks < group ? tasks : group;
-  const Buffer buffer(group * (state.used + 64) + threads * own.used + group * int64_t(sizeof(State)));
+  const bool whole = tasks >= 8 * threads;
+  const int64_t count = whole ? threads : tasks;
+  const Buffer buffer(count * (state.used + 64 + int64_t(sizeof(State))) + threads * own.used);
   Arena arena = buffer.arena();
-  State* states = arena.take<State>(group);
-  for (int64_t k = 0; k < group; ++k) ::new (static_cast<void*>(states + k)) State(arena, kernel);
-  for (int64_t first = 0; first < tasks; first += group) {
-    const int64_t members = tasks - first < group ? tasks - first : group;
-#pragma omp parallel num_threads(threads)
-    {
-      Arena mine = arena;
-      mine.used += omp_get_thread_num() * own.used;
-      const Own scratch(mine, kernel);
+  State* states = arena.take<State>(count);
+  for (int64_t k = 0; k < count; ++k) ::new (static_cast<void*>(states + k)) State(arena, kernel);
+#pragma omp parallel num_threads(threads) if (threads > 1)
+  {
+    const int thread = omp_get_thread_num();
+    Arena mine = arena;
+    mine.used += thread * own.used;
+    const Own scratch(mine, kernel);
+    if (whole) {
 #pragma omp for schedule(dynamic)
-      for (int64_t k = 0; k < members; ++k) kernel.prepare(states[k], scratch, first + k);
+      for (int64_t b = 0; b < tasks; ++b) {
+        kernel.prepare(states[thread], scratch, b);
+        for (int64_t s = 0; s < segments; ++s) kernel.segment(states[thread], scratch, b, s);
+        kernel.finish(states[thread], scratch, b);
+      }
+    } else {
 #pragma omp for schedule(dynamic)
-      for (int64_t item = 0; item < members * segments; ++item)
-        kernel.segment(states[item / segments], scratch, first + item / segments, item % segments);
+      for (int64_t b = 0; b < tasks; ++b) kernel.prepare(states[b], scratch, b);
 #pragma omp for schedule(dynamic)
-      for (int64_t k = 0; k < members; ++k) kernel.finish(states[k], scratch, first + k);
+      for (int64_t item = 0; item < tasks * segments; ++item)
+        kernel.segment(states[item / segments], scratch, item / segments, item % segments);
+#pragma omp for schedule(dynamic)
+      for (int64_t b = 0; b < tasks; ++b) kernel.finish(states[b], scratch, b);
     }
   }
 }

@@ -41,18 +41,24 @@ void shrink(int64_t count, const T* p, const T* x, T half, T* a, T* y) {
   }
 }
 
-// dr = g where a != 0, NaN where a is not finite; dx += g - dr; returns sum(sgn(a) dr)
+// dr = g where a != 0, NaN where a is not finite; dx += g - dr; returns sum(sgn(a) dr), in parts
 template <typename T>
-T unshrink(int64_t count, const T* a, const T* g, T* dr, T* dx) {
-  T sum = 0;
+double unshrink(int64_t count, const T* a, const T* g, T* dr, T* dx) {
+  constexpr int64_t kPart = 16 * Simd<T>::block;
+  double total = 0;
+  for (int64_t begin = 0; begin < count; begin += kPart) {
+    const int64_t end = begin + kPart < count ? begin + kPart : count;
+    T sum = 0;
 #pragma omp simd reduction(+ : sum)
-  for (int64_t e = 0; e < count; ++e) {
-    const T r = a[e] == 0 ? T(0) : g[e] + (a[e] - a[e]);
-    dr[e] = r;
-    dx[e] += g[e] - r;
-    sum += a[e] > 0 ? r : -r;
+    for (int64_t e = begin; e < end; ++e) {
+      const T r = a[e] == 0 ? T(0) : g[e] + (a[e] - a[e]);
+      dr[e] = r;
+      dx[e] += g[e] - r;
+      sum += a[e] > 0 ? r : -r;
+    }
+    total += double(sum);
   }
-  return sum;
+  return total;
 }
 
 template <typename T>
@@ -196,7 +202,7 @@ struct Backward {
     for (int64_t e = 0; e < count; ++e) dx[e] = -g[e];
     for (int64_t i = n_iter - 1; i >= 0; --i) {
       if (i < steps()) {
-        sum -= double(unshrink(count, own.a + (i + 1) * step, g, own.dr, dx)) / 2;
+        sum -= unshrink(count, own.a + (i + 1) * step, g, own.dr, dx) / 2;
         t.project(own.dr, cols, own.v, g);
         if (t.hat) {
           product<Left::by_block>(t.n, t.n, cols, own.dr, C, own.flat + i * C * t.ld, t.ld, fk, t.ld, true);

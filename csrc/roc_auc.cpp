@@ -46,15 +46,36 @@ Count count(const Task<T, View>& task, int64_t begin, int64_t end) {
 }
 
 // Writes the keys of both classes without a branch on the label, which would be mispredicted.
-template <typename T, typename View>
-void split(const Task<T, View>& task, int64_t begin, int64_t end, Key<T>* keys, int64_t pos, int64_t neg) {
+template <typename T, typename View, typename K, typename ToKey>
+void split(const Task<T, View>& task, int64_t begin, int64_t end, K* keys, int64_t pos, int64_t neg, ToKey key) {
   for (int64_t i = begin; i < end; ++i) {
     if (!task.real(i)) continue;
     const bool anomaly = task.anomaly(i);
-    keys[anomaly ? pos : neg] = ordered_bits(task.scores[task.begin + i]);
+    keys[anomaly ? pos : neg] = key(task.scores[task.begin + i]);
     pos += anomaly;
     neg += !anomaly;
   }
+}
+
+// Fills `keys` [task.n] with the anomalies' keys, then the normals'; returns how many, of each none where a score is NaN.
+template <typename T, typename View, typename K, typename ToKey>
+Count part(const Task<T, View>& task, int threads, K* keys, ToKey key) {
+  const int blocks = task.n < (1 << 15) ? 1 : team(threads);
+  Count* counts = new Count[blocks];
+#pragma omp parallel for num_threads(blocks) if (blocks > 1) schedule(static, 1)
+  for (int t = 0; t < blocks; ++t) counts[t] = count(task, task.n * t / blocks, task.n * (t + 1) / blocks);
+  Count all;
+  for (int t = 0; t < blocks; ++t) {  // each block's counts become its first places
+    const Count here = counts[t];
+    counts[t] = {all.pos, all.neg, false};
+    all = {all.pos + here.pos, all.neg + here.neg, all.nan || here.nan};
+  }
+  if (all.nan) all = {0, 0, true};
+#pragma omp parallel for num_threads(blocks) if (blocks > 1 && !all.nan) schedule(static, 1)
+  for (int t = 0; t < blocks * !all.nan; ++t)
+    split(task, task.n * t / blocks, task.n * (t + 1) / blocks, keys, counts[t].pos, all.pos + counts[t].neg, key);
+  delete[] counts;
+  return all;
 }
 
 // 2 * (ordered pairs) + ties; counted in numbers of the keys' width, so that lanes match
@@ -115,44 +136,39 @@ uint64_t count_sorted(const K* pos, int64_t n_pos, const K* neg, int64_t n_neg, 
   return total;
 }
 
+inline double share(uint64_t twice, int64_t n_pos, int64_t n_neg) { return double(twice) / 2 / (double(n_pos) * double(n_neg)); }
+
 template <typename T, typename View>
 double auc_of(const Task<T, View>& task, int threads) {
   using K = Key<T>;
-  const int blocks = task.n < (1 << 15) ? 1 : team(threads);
-  Count* counts = new Count[blocks];
-#pragma omp parallel for num_threads(blocks) if (blocks > 1) schedule(static, 1)
-  for (int t = 0; t < blocks; ++t) counts[t] = count(task, task.n * t / blocks, task.n * (t + 1) / blocks);
-  int64_t n_pos = 0, n_neg = 0;
-  bool nan = false;
-  for (int t = 0; t < blocks; ++t) {  // each block's counts become its first places
-    const Count here = counts[t];
-    counts[t] = {n_pos, n_neg, false};
-    n_pos += here.pos;
-    n_neg += here.neg;
-    nan |= here.nan;
-  }
-  if (nan || n_pos == 0 || n_neg == 0) {
-    delete[] counts;
-    return __builtin_nan("");
-  }
-  const int64_t n = n_pos + n_neg;
-  const bool all_pairs = n_pos <= kPairsPerScore * n / n_neg;
-  K* keys = new K[(all_pairs ? 1 : 2) * n];
-  K *pos = keys, *neg = keys + n_pos;
-#pragma omp parallel for num_threads(blocks) if (blocks > 1) schedule(static, 1)
-  for (int t = 0; t < blocks; ++t)
-    split(task, task.n * t / blocks, task.n * (t + 1) / blocks, keys, counts[t].pos, n_pos + counts[t].neg);
-  delete[] counts;
-  uint64_t total;
-  if (all_pairs) {
-    total = count_all(pos, n_pos, neg, n_neg);
-  } else {
-    pos = radix_sort(pos, n_pos, keys + n, threads);
-    neg = radix_sort(neg, n_neg, keys + n + n_pos, threads);
-    total = count_sorted(pos, n_pos, neg, n_neg, threads);
+  K* keys = new K[2 * task.n];
+  const auto [n_pos, n_neg, nan] = part(task, threads, keys, [](T score) { return ordered_bits(score); });
+  uint64_t total = 0;
+  if (n_pos && n_neg) {
+    K *pos = keys, *neg = keys + n_pos;
+    if (n_pos <= kPairsPerScore * (n_pos + n_neg) / n_neg) {
+      total = count_all(pos, n_pos, neg, n_neg);
+    } else {
+      pos = radix_sort(pos, n_pos, keys + task.n, threads);
+      neg = radix_sort(neg, n_neg, keys + task.n + n_pos, threads);
+      total = count_sorted(pos, n_pos, neg, n_neg, threads);
+    }
   }
   delete[] keys;
-  return double(total) / 2 / (double(n_pos) * double(n_neg));
+  return n_pos && n_neg ? share(total, n_pos, n_neg) : __builtin_nan("");
+}
+
+// The place of the first real label that is neither 0 nor 1, or -1
+template <typename View>
+int64_t first_odd(View y, const bool* mask, int64_t n, int threads) {
+  constexpr int64_t kBlock = 1 << 14;
+  bool odd = false;
+#pragma omp parallel for num_threads(team(threads)) if (n > 1 << 15) reduction(| : odd)
+  for (int64_t i = 0; i < n; i += kBlock) odd |= y.any_odd(i, n - i < kBlock ? n - i : kBlock);
+  if (odd)
+    for (int64_t i = 0; i < n; ++i)
+      if (y.odd(i) && (mask == nullptr || mask[i])) return i;
+  return -1;
 }
 
 template <typename T, typename View>
@@ -163,14 +179,7 @@ int64_t run(const T* scores, View y, const bool* mask, double* auc, int64_t batc
 #pragma omp parallel for num_threads(team(threads)) if (batch * n > 1 << 12) schedule(dynamic)
     for (int64_t b = 0; b < batch; ++b) auc[b] = auc_of(Task<T, View>{scores, y, mask, b * n, n}, 1);
   }
-  constexpr int64_t kBlock = 1 << 14;
-  bool odd = false;
-#pragma omp parallel for num_threads(team(threads)) if (batch * n > 1 << 15) reduction(| : odd)
-  for (int64_t i = 0; i < batch * n; i += kBlock) odd |= y.any_odd(i, batch * n - i < kBlock ? batch * n - i : kBlock);
-  if (odd)
-    for (int64_t i = 0; i < batch * n; ++i)
-      if (y.odd(i) && (mask == nullptr || mask[i])) return i;
-  return -1;
+  return first_odd(y, mask, batch * n, threads);
 }
 
 }  // namespace
@@ -180,7 +189,26 @@ int64_t roc_auc(const T* scores, Labels y, const bool* mask, double* auc, int64_
   return with_labels(y, [&](auto view) { return run(scores, view, mask, auc, batch, n, threads); });
 }
 
-template int64_t roc_auc(const float*, Labels, const bool*, double*, int64_t, int64_t, int);
-template int64_t roc_auc(const double*, Labels, const bool*, double*, int64_t, int64_t, int);
+template <typename T>
+int64_t roc_auc_part(const T* scores, Labels y, const bool* mask, T* parted, int64_t* sizes, int64_t n, int threads) {
+  return with_labels(y, [&](auto view) {
+    const Count found = part(Task<T, decltype(view)>{scores, view, mask, 0, n}, threads, parted, [](T score) { return score; });
+    sizes[0] = found.pos;
+    sizes[1] = found.neg;
+    return first_odd(view, mask, n, threads);
+  });
+}
+
+template <typename T>
+double roc_auc_sorted(const T* pos, int64_t n_pos, const T* neg, int64_t n_neg, int threads) {
+  return share(count_sorted(pos, n_pos, neg, n_neg, threads), n_pos, n_neg);
+}
+
+#define HETERAD_INSTANTIATE(T)                                                                              \
+  template int64_t roc_auc(const T*, Labels, const bool*, double*, int64_t, int64_t, int);                  \
+  template int64_t roc_auc_part(const T*, Labels, const bool*, T*, int64_t*, int64_t, int);                 \
+  template double roc_auc_sorted(const T*, int64_t, const T*, int64_t, int);
+HETERAD_INSTANTIATE(float)
+HETERAD_INSTANTIATE(double)
 
 }  // namespace heterad::HETERAD_ISA

@@ -10,7 +10,7 @@ namespace heterad::HETERAD_ISA {
 namespace {
 
 constexpr int64_t kParallel = 1 << 15;  // scores from which one task is worth several threads
-constexpr int64_t kPairsPerScore = 70;  // P Q / (P + Q) up to which brute force is faster (measured)
+constexpr int64_t kPairsPerScore = 90;  // P Q / (P + Q) up to which brute force is faster (measured)
 
 // The widest range of scores, in temperatures, over which exp(p) exp(-n) stays a normal number of T.
 template <typename T>
@@ -85,22 +85,24 @@ void exponentials(const Scores<T>& s, double centre, double inverse, double* wor
 
 // Sum over the finite pairs; `scale` turns a sum of slopes into a gradient.
 template <typename T>
-double sum_pairs(const Scores<T>& pos, const Scores<T>& neg, double centre, double inverse, double scale) {
-  const bool swap = pos.n > neg.n;
+double sum_pairs(const Scores<T>& pos, const Scores<T>& neg, double centre, double inverse, double scale, int threads) {
+  const bool swap = pos.n > neg.n, grad = pos.grad != nullptr;
   const Scores<T>&row = swap ? neg : pos, &col = swap ? pos : neg;
   const double sign = swap ? -inverse : inverse;
   const auto padded_to = [](int64_t n, int64_t m) { return (n + m - 1) / m * m; };
   const int64_t rows = padded_to(row.n, Simd<double>::width), cols = padded_to(col.n, kColumnTile<T>);
-  double* row_sum = new double[2 * (rows + cols)];
-  double* col_sum = row_sum + rows;
+  const int64_t parts = (cols + part_width(cols) - 1) / part_width(cols);
+  double* row_sum = new double[(parts + 1) * rows + 2 * cols];
+  double* col_sum = row_sum + parts * rows;
   T* a = reinterpret_cast<T*>(col_sum + cols);
   T* b = a + rows;
   exponentials(row, centre, sign, row_sum, rows, a);
   exponentials(col, centre, -sign, col_sum, cols, b);
-  memset(row_sum, 0, (rows + cols) * sizeof(double));
-  const bool grad = pos.grad != nullptr;
-  const double total = pair_sums(a, row.n, b, cols, grad ? row_sum : nullptr, col_sum);
+  memset(row_sum, 0, (parts * rows + cols) * sizeof(double));
+  const double total = pair_sums(a, row.n, b, cols, grad ? row_sum : nullptr, col_sum, threads);
   if (grad) {
+    for (int64_t part = 1; part < parts; ++part)
+      for (int64_t i = 0; i < row.n; ++i) row_sum[i] += row_sum[part * row.n + i];
     const double to_row = swap ? -scale : scale;
     for (int64_t i = 0; i < row.n; ++i) row.grad[i] = T(to_row * row_sum[i]);
     for (int64_t j = 0; j < col.n; ++j) col.grad[j] = T(-to_row * col_sum[j]);
@@ -205,8 +207,8 @@ double sum_cells(const Grid<T, Item>& grid, int bits, int64_t n, double scale, i
 }
 
 template <typename T>
-double auc_of(const Scores<T>& pos, const Scores<T>& neg, double temperature, int threads) {
-  if (pos.n + neg.n < kParallel) threads = 1;
+double auc_of(const Scores<T>& pos, const Scores<T>& neg, double temperature, int all_threads) {
+  const int threads = pos.n + neg.n < kParallel ? 1 : all_threads;
   const Summary<T> p = summarise(pos, threads), n = summarise(neg, threads);
   const bool undefined = p.nan || n.nan || (p.plus && n.plus) || (p.minus && n.minus);
   if (p.real == 0 || n.real == 0 || undefined) {
@@ -222,7 +224,7 @@ double auc_of(const Scores<T>& pos, const Scores<T>& neg, double temperature, in
   const bool pairs = p.finite() > 0 && n.finite() > 0;
   const double scale = inverse / all;
   if (pairs && (high - low) * inverse <= kWidest<T> && double(pos.n) * double(neg.n) <= kPairsPerScore * double(pos.n + neg.n)) {
-    total += sum_pairs(pos, neg, low / 2 + high / 2, inverse, scale);
+    total += sum_pairs(pos, neg, low / 2 + high / 2, inverse, scale, all_threads);
     return total / all;
   }
   if (!pairs || count < p.real + n.real || p.real < pos.n || n.real < neg.n) {

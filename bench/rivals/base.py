@@ -50,7 +50,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def jax_on_the_same_threads() -> Any:
-    """jax with as many threads as torch has, and two more: factorising a batch, a pool of two waits for itself for ever."""
+    """jax with as many threads as torch has, and two more: on a batch of systems a pool of two waits for itself."""
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     os.environ.setdefault("PJRT_NPROC", str(torch.get_num_threads() + 2))
     jax = peer("jax")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from heterad.data import Episodes, TaskSet
 from heterad.methods import RobustMeta, Sampling, meta_fit
-from heterad.train import Settings
+from heterad.train import Settings, Vector
 from rivals import ridge
 from rivals.auc import broadcast
 from rivals.base import Call
@@ -23,6 +23,7 @@ from rivals.base import Call
 # Mnist-r: 4 domains x 10 digits; a tenth of 30 labelled rows anomalous; a support set of half of 100 normals
 D, TASKS, ANOMALIES, NORMALS, UNLABELLED, SUPPORT, TEST = 256, 40, 3, 27, 100, 50, 100
 STEPS = 10  # steps a call of the throughput row
+STILL = 0.0  # learning rate of the step on one episode: once it is learnt, its gradients are denormal, which is slow
 
 
 @dataclass
@@ -124,7 +125,7 @@ def proto(inputs: Meta) -> Proto:
 
 
 def _train(model: nn.Module, loss: Callable[[], Tensor]) -> Call:
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+    optimizer = torch.optim.Adam(model.parameters(), lr=STILL, fused=True)
 
     def step() -> list[Tensor]:
         value = loss()
@@ -148,8 +149,21 @@ def rival_step(model: Any, inputs: Meta) -> Call:
 
 
 def heterad_step(inputs: Meta) -> Call:
+    """The same as the public training loop takes it."""
     learner = inputs.learner()
-    return _train(learner, lambda: learner.loss(inputs.episode).mean())
+    vector = Vector(learner)
+    learner.vector = vector.leaf
+    optimizer = torch.optim.Adam([vector.leaf], lr=STILL, fused=True)
+
+    def step() -> list[Tensor]:
+        value = learner.loss(inputs.episode).mean()
+        vector.clear()
+        value.backward()
+        vector.gather()
+        optimizer.step()
+        return [value.detach()]
+
+    return step
 
 
 def rival_training(inputs: Meta) -> Call:

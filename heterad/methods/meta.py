@@ -29,10 +29,12 @@ class MetaLearner(nn.Module, ABC):
         outer: the outer loss of a task with labelled anomalies, one of ``OUTER``: 1 - smoothed AUC, or the
             cross-entropy of the labels under the probability (e + s) / (1 + s) of an anomaly, e = 1e-8, for scores
             s >= 0.
+        vector: while the learner is trained all its parameters as one leaf, else None; see ``heterad.train.Vector``.
         log_odds: whether scores are a classifier's logarithms of s, of any sign.
     """
 
     outer: str = "auc"
+    vector: Tensor | None = None
     log_odds: ClassVar[bool] = False
 
     @abstractmethod
@@ -42,6 +44,10 @@ class MetaLearner(nn.Module, ABC):
     @abstractmethod
     def score(self, x: Tensor, adapted: Any) -> Tensor:
         """Anomaly scores ``[..., M]`` of rows ``x [..., M, D]`` of the tasks adapted to; higher is more anomalous."""
+
+    def query_scores(self, episodes: Episodes) -> Tensor:
+        """The scores ``[B, P + Q]`` of the query sets after adapting to the support sets."""
+        return self.score(episodes.query, self.adapt(episodes.support, episodes.support_mask))
 
     def loss(self, episodes: Episodes, *, trim: float = 0.0) -> Tensor:
         """The outer loss of each task, ``[B]``.
@@ -54,7 +60,7 @@ class MetaLearner(nn.Module, ABC):
             Kumagai et al. (2023), Eq. (10), appendix F.3 for the cross-entropy and appendix A (there summed, here
             averaged over the features, so that both kinds of tasks weigh alike).
         """
-        return self.loss_of(*self._query_scores(episodes), episodes, trim)
+        return self.loss_of(*self._sides(episodes), episodes, trim)
 
     def loss_of(self, anomalies: Tensor, normals: Tensor, episodes: Episodes, trim: float) -> Tensor:
         """The outer loss of each task, given the scores of its query set's anomalies and normals."""
@@ -72,16 +78,16 @@ class MetaLearner(nn.Module, ABC):
 
     def auc(self, episodes: Episodes) -> Tensor:
         """The exact AUC of each task's query set, ``[B]`` float64; NaN for a task without labelled anomalies."""
-        anomalies, normals = self._query_scores(episodes)
+        anomalies, normals = self._sides(episodes)
         scores = torch.cat([anomalies, normals], -1)
         truth = torch.zeros_like(scores, dtype=torch.int8)
         truth[..., : episodes.n_anomalies] = 1
         real = _real(anomalies, episodes.anomaly_mask), _real(normals, episodes.normal_mask)
         return ops.roc_auc(scores, truth, mask=torch.cat(real, -1))
 
-    def _query_scores(self, episodes: Episodes) -> tuple[Tensor, Tensor]:
-        adapted = self.adapt(episodes.support, episodes.support_mask)
-        scores = self.score(episodes.query, adapted)
+    def _sides(self, episodes: Episodes) -> tuple[Tensor, Tensor]:
+        """The scores of the query sets' anomalies and of their normals."""
+        scores = self.query_scores(episodes)
         return scores[..., : episodes.n_anomalies], scores[..., episodes.n_anomalies :]
 
 

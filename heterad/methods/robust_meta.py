@@ -7,8 +7,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from heterad.data.tasks import Episodes
 from heterad.methods.meta import OUTER, MetaLearner
 from heterad.nn import RobustAutoencoder, SetEncoder, SetTransformer
+from heterad.nn.fused_scores import query_scores
 
 FORMULATIONS = ("ae", "svdd")
 ENCODERS = ("mean", "sum", "set-transformer")
@@ -120,3 +122,8 @@ class RobustMeta(MetaLearner):
     def score(self, x: Tensor, adapted: Adapted) -> Tensor:
         """Eq. (7)."""
         return self.autoencoder.score(x, adapted.z, adapted.w)
+
+    def query_scores(self, episodes: Episodes) -> Tensor:
+        return query_scores(
+            self.task_encoder, self.autoencoder, episodes.rows, episodes.n_support, episodes.support_mask, self.vector
+        )

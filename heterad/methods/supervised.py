@@ -102,12 +102,13 @@ def fit_scorer(
         scorer, draw_loss, generator, settings, validate=validate if recipe.keep_best else None, callback=callback
     )
     if recipe.optimizer == "rmsprop":
-        loop.optimizer = torch.optim.RMSprop(scorer.parameters(), lr=recipe.lr, alpha=0.9, eps=1e-7)
-        loop.optimizer.register_step_pre_hook(lambda *_: _clip(scorer))
+        leaf = loop.vector.leaf
+        loop.optimizer = torch.optim.RMSprop([leaf], lr=recipe.lr, alpha=0.9, eps=1e-7)
+        loop.optimizer.register_step_pre_hook(lambda *_: _clip(leaf))
     loop.run()
     scorer.eval()
     return loop
 
 
-def _clip(scorer: Scorer) -> None:
-    nn.utils.clip_grad_norm_(scorer.parameters(), 1.0)
+def _clip(leaf: Tensor) -> None:
+    nn.utils.clip_grad_norm_(leaf, 1.0)

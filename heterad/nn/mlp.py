@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -43,13 +44,19 @@ class MLP(nn.Module):
 
     def __init__(self, sizes: Sequence[int], generator: torch.Generator, *, context: int = 0) -> None:
         super().__init__()
+        self.sizes = tuple(sizes)
         fan_in = sizes[0] + context
         self.first = linear(sizes[0], sizes[1], generator, fan_in=fan_in)
         self.context = linear(context, sizes[1], generator, bias=False, fan_in=fan_in) if context else None
         self.rest = nn.ModuleList(linear(a, b, generator) for a, b in pairwise(sizes[1:]))
         self._linears = (self.first, *self.rest)
 
+    def tensors(self) -> list[Any]:
+        """The context's weight or None, then weight and bias of each layer."""
+        context = None if self.context is None else self.context.weight
+        return [context, *(p for layer in self._linears for p in layer._parameters.values())]
+
     def forward(self, x: Tensor, z: Tensor | None = None) -> Tensor:
         """Map rows ``x [..., N, D]`` of tasks ``z [..., K]`` to ``[..., N, sizes[-1]]``; context 0 ignores z."""
-        layers = [p for layer in self._linears for p in layer._parameters.values()]
-        return mlp(x, z, None if self.context is None else self.context.weight, *layers)
+        context, *layers = self.tensors()
+        return mlp(x, z, context, *layers)

@@ -5,6 +5,7 @@ from heterad.train.distributed import ALONE, Processes, join
 from heterad.train.files import read_tensors, write_tensors
 from heterad.train.logs import JSONLog, TensorBoardLog, each
 from heterad.train.loop import Loop, Settings
+from heterad.train.vector import Vector
 
 __all__ = [
     "ALONE",
@@ -13,6 +14,7 @@ __all__ = [
     "Processes",
     "Settings",
     "TensorBoardLog",
+    "Vector",
     "each",
     "join",
     "keep",

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class Processes:
         start = self.rank * least + min(self.rank, more)
         return slice(start, start + least + (self.rank < more))
 
-    def combine(self, loss: Tensor, parameters: Iterable[nn.Parameter]) -> Tensor:
-        """Sum the loss and the gradients of all processes, in one message; gradients are replaced in place.
+    def combine(self, loss: Tensor, leaf: Tensor) -> Tensor:
+        """Sum the loss and the gradient of ``leaf`` of all processes, in one message; the gradient is replaced.
 
         Returns:
             The summed loss, detached, the same bits on every process.
@@ -64,16 +64,14 @@ class Processes:
             ConnectionError: another process died, or did not answer in time.
 
         Cost:
-            One all-reduce of all parameters, and two copies of their size.
+            One all-reduce of all parameters, and a copy of their size.
         """
         if self.size == 1:
             return loss.detach()
-        trained = [p for p in parameters if p.requires_grad]
-        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in trained]
-        sums = torch.cat([loss.detach().reshape(1), *(g.reshape(-1) for g in gradients)])
+        gradient = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
+        sums = torch.cat([loss.detach().reshape(1), gradient])
         self._together(lambda: dist.all_reduce(sums))
-        for p, total in zip(trained, sums[1:].split([p.numel() for p in trained]), strict=True):
-            p.grad = total.view_as(p)
+        leaf.grad = sums[1:]
         return sums[0]
 
     def agree(self, value: float) -> float:

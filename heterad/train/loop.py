@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from heterad.train.distributed import ALONE, Processes
+from heterad.train.vector import Vector
 
 ADVICE = "scale the features or lower the learning rate"
 SCHEDULES = ("constant", "cosine")
@@ -85,7 +86,9 @@ class Loop:
         history: one list per quantity, one entry per evaluation: ``step``, ``loss`` (mean since the entry before),
             ``validation`` (None where nothing is validated) and ``seconds`` since the start.
         best_step: the step whose weights are kept; best_value: its validation value.
-        optimizer: Adam; another of the same parameters may be put in its place before ``run``.
+        vector: the model's parameters as one, see ``Vector``. A model with an attribute ``vector`` finds the leaf there
+            while it is trained.
+        optimizer: Adam; another of ``vector.leaf`` may be put in its place before ``run``.
 
     Example:
         >>> model = nn.Linear(1, 1)
@@ -113,12 +116,13 @@ class Loop:
         self.validate = validate
         self.callback = callback
         self.processes = processes
-        self.optimizer: torch.optim.Optimizer = torch.optim.Adam(model.parameters(), lr=settings.lr, fused=True)
+        self.vector = Vector(model)
+        self.optimizer: torch.optim.Optimizer = torch.optim.Adam([self.vector.leaf], lr=settings.lr, fused=True)
         self.step = 0
         self.history: dict[str, list] = {"step": [], "loss": [], "validation": [], "seconds": []}
         self.best_step = 0
         self.best_value = -math.inf
-        self._average = [p.detach().clone() for p in model.parameters()] if settings.averaging else []
+        self._average = self.vector.leaf.detach().clone() if settings.averaging else None
         self._best: dict[str, Tensor] = {}
         self._seconds = 0.0
 
@@ -140,23 +144,32 @@ class Loop:
             ValueError: the loss is no longer a finite number, or a linear system can no longer be solved.
             ConnectionError: another of the processes died, or did not answer in time.
         """
+        knows = hasattr(self.model, "vector")
         try:
+            if knows:
+                self.model.vector = self.vector.leaf
             self._run()
         except torch.linalg.LinAlgError as error:
             raise ValueError(f"training diverged at step {self.step + 1}: {error}; {ADVICE}") from None
+        finally:
+            if knows:
+                self.model.vector = None  # type: ignore[assignment]
         return self
 
     def _run(self) -> None:
         started = time.perf_counter() - self._seconds
         first, total = self.step, None
-        schedule = LambdaLR(self.optimizer, lambda n: self.settings.rate(first + n))
+        constant = self.settings.schedule == "constant" and not self.settings.warm_up
+        schedule = None if constant else LambdaLR(self.optimizer, lambda n: self.settings.rate(first + n))
         while self.step < self.settings.max_iter and not self.stopped:
             loss = self.draw_loss(self.generator)
-            self.optimizer.zero_grad(set_to_none=True)
+            self.vector.clear()
             loss.backward()
-            loss = self.processes.combine(loss, self.model.parameters())
+            self.vector.gather()
+            loss = self.processes.combine(loss, self.vector.leaf)
             self.optimizer.step()
-            schedule.step()
+            if schedule is not None:
+                schedule.step()
             self.step += 1
             self._move_average()
             total = loss if total is None else total + loss
@@ -177,7 +190,7 @@ class Loop:
             if value is None or value > self.best_value:
                 self.best_step = self.step
                 self.best_value = self.best_value if value is None else value
-                if value is not None or self._average:
+                if value is not None or self._average is not None:
                     self._best = {name: t.detach().clone() for name, t in self.model.state_dict().items()}
         self.history["loss"].append(total / (self.step - (self.history["step"] or [0])[-1]))
         self.history["step"].append(self.step)
@@ -187,22 +200,23 @@ class Loop:
             self.callback(self)
 
     def _move_average(self) -> None:
-        if self._average:
+        if self._average is not None:
             decay = min(self.settings.averaging, (1 + self.step) / (10 + self.step))
-            get_ema_multi_avg_fn(decay)(self._average, [p.detach() for p in self.model.parameters()], self.step)
+            get_ema_multi_avg_fn(decay)([self._average], [self.vector.leaf.detach()], self.step)
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:
         """With the average, where there is one, in the place of the model's weights."""
-        weights = [p.detach() for p in self.model.parameters()] if self._average else []
-        raw = [p.clone() for p in weights]
-        for p, average in zip(weights, self._average, strict=True):
-            p.copy_(average)
+        if self._average is None:
+            yield
+            return
+        weights = self.vector.leaf.detach()
+        raw = weights.clone()
+        weights.copy_(self._average)
         try:
             yield
         finally:
-            for p, kept in zip(weights, raw, strict=True):
-                p.copy_(kept)
+            weights.copy_(raw)
 
     def _validated(self, validate: Callable[[], float]) -> float:
         return self.processes.agree(validate() if self.processes.first else math.nan)
@@ -214,7 +228,8 @@ class Loop:
         """
         tensors = {f"model.{name}": t for name, t in self.model.state_dict().items()}
         tensors |= {f"best.{name}": t for name, t in self._best.items()}
-        tensors |= {f"average.{i}": t for i, t in enumerate(self._average)}
+        if self._average is not None:
+            tensors["average"] = self._average
         tensors["generator"] = self.generator.get_state()
         for number, slots in self.optimizer.state_dict()["state"].items():
             tensors |= {f"adam.{number}.{name}": t for name, t in slots.items()}
@@ -241,8 +256,8 @@ class Loop:
         except RuntimeError as error:
             raise ValueError(f"state: expected that of this model, got another's ({error})") from None
         self._best = {name: t.to(self.generator.device).clone() for name, t in _part(tensors, "best.").items()}
-        for i, average in enumerate(self._average):
-            average.copy_(tensors[f"average.{i}"])
+        if self._average is not None:
+            self._average.copy_(tensors["average"])
         self.generator.set_state(tensors["generator"])
         adam = self.optimizer.state_dict()
         adam["state"] = {}

@@ -34,7 +34,9 @@ def main(act: str, folder: Path) -> None:
 
         def callback(loop: Loop) -> None:
             if loop.step == 1:
-                gradients.update({f"grad.{name}": p.grad.clone() for name, p in learner.named_parameters()})
+                parts = loop.vector.leaf.grad.split([p.numel() for p in learner.parameters()])
+                names = (name for name, _ in learner.named_parameters())
+                gradients.update({f"grad.{name}": g.clone() for name, g in zip(names, parts, strict=True)})
             if processes.rank == 1 and loop.step == 10 and act == "die":
                 os._exit(1)
             if processes.rank == 1 and loop.step == 10 and act == "sleep":
