@@ -167,8 +167,8 @@ def find_columns(
         )
     if "" in chosen:
         raise ValueError(
-            f"{files.name}: expected a name for every feature, got none for column {files.columns.index('') + 1}; the "
-            "row numbers that pandas writes are none (index=False), other columns can be named or, as '', ignored"
+            f"{files.name}: expected a name for every feature, got none for column {files.columns.index('') + 1}; name "
+            "it or ignore it, as '' (row numbers, which pandas writes without index=False, are no feature)"
         )
     fill = None if missing == "error" else {c: float("nan") for c in chosen if c not in one_hot}
     columns = Columns(tuple(chosen), task, _categories(files, [c for c in chosen if c in one_hot]), fill)

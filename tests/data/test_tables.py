@@ -101,7 +101,7 @@ def test_compressed_files(csv, tmp_path) -> None:
         ("a,b\n1,NA\n", "line 2, column 'b': expected a finite number, got nothing"),
         (
             ",b\n0,2\n",
-            "rows.csv: expected a name for every feature, got none for column 1; the row numbers that pandas",
+            "rows.csv: expected a name for every feature, got none for column 1; name it or ignore it, as ''",
         ),
         ("a, b\n1,2\n3,x\n", "line 3, column ' b'"),
         ("a,b\n1,inf\n", "line 2, column 'b': expected a finite number, got 'inf'"),
