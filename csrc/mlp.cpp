@@ -14,20 +14,6 @@ constexpr int64_t kDepth = 512;               // rows summed in one go, before t
 constexpr int64_t kOut = 3 * kTile;           // rows of a block of weights
 constexpr int64_t kSlack = 64 * 4 * kLayers;  // bytes that pieces of an allocation may lose to their alignment
 
-template <typename T>
-void clear(T* p, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) p[i] = 0;
-}
-
-// to [rows, ld] = from [rows, cols], zeros to the right
-template <typename T>
-void pad(const T* from, int64_t ld_from, int64_t rows, int64_t cols, T* to, int64_t ld) {
-  for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t i = 0; i < cols; ++i) to[r * ld + i] = from[r * ld_from + i];
-    for (int64_t i = cols; i < ld; ++i) to[r * ld + i] = 0;
-  }
-}
-
 // Weights as right factors: transposed for the way forward, with whole vectors a row for the way back.
 template <typename T>
 struct Packed {
@@ -56,7 +42,7 @@ struct Packed {
       transpose(w, in, out, in, t, po);
     } else {
       pad(w, in, out, in, room, pi);
-      clear(room + out * pi, (po - out) * pi);
+      fill(room + out * pi, (po - out) * pi, T(0));
       transpose(room, pi, po, pi, t, po);
     }
     return t;
@@ -178,9 +164,9 @@ void weights_block(const Mlp& z, const T* g, int64_t ld_g, const T* y, int64_t l
 // sum [cols] of rows [begin, end) of g, in parts
 template <typename T>
 void column_sums(const T* g, int64_t ld, int64_t begin, int64_t end, int64_t cols, T* part, T* sum) {
-  clear(sum, cols);
+  fill(sum, cols, T(0));
   for (int64_t r = begin; r < end; r += kDepth) {
-    clear(part, cols);
+    fill(part, cols, T(0));
     for (int64_t k = r; k < end && k < r + kDepth; ++k)
       for (int64_t i = 0; i < cols; ++i) part[i] += g[k * ld + i];
     for (int64_t i = 0; i < cols; ++i) sum[i] += part[i];

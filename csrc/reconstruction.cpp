@@ -8,13 +8,12 @@ namespace {
 
 constexpr int64_t kRows = 4 * kTile;  // rows of a chunk
 
-// to [rows, ld] = from [rows, cols] times a number for each row, zeros to the right
+// to [rows, ld] = from [rows, cols] times twice a number for each row, zeros to the right
 template <typename T>
-void copy(const T* from, int64_t rows, int64_t cols, const T* times, T* to, int64_t ld) {
+void scale(const T* from, int64_t rows, int64_t cols, const T* times, T* to, int64_t ld) {
   for (int64_t r = 0; r < rows; ++r) {
-    const T scale = times ? T(2) * times[r] : T(1);
-    for (int64_t i = 0; i < cols; ++i) to[r * ld + i] = from[r * cols + i] * scale;
-    for (int64_t i = cols; i < ld; ++i) to[r * ld + i] = 0;
+    for (int64_t i = 0; i < cols; ++i) to[r * ld + i] = from[r * cols + i] * T(2) * times[r];
+    fill(to + r * ld + cols, ld - cols, T(0));
   }
 }
 
@@ -39,8 +38,8 @@ void reconstruction_fwd(const Reconstruction& z, const T* x, const T* h, const T
     for (int64_t item = 0; item < z.tasks * chunks; ++item) {
       const int64_t b = item / chunks, first = item % chunks * kRows, count = z.n - first < kRows ? z.n - first : kRows;
       if (packed != b) {
-        copy(w + b * z.d * z.j, z.d, z.j, static_cast<const T*>(nullptr), wide, pj);
-        for (int64_t i = z.d * pj; i < pd * pj; ++i) wide[i] = 0;
+        pad(w + b * z.d * z.j, z.j, z.d, z.j, wide, pj);
+        fill(wide + z.d * pj, (pd - z.d) * pj, T(0));
         transpose(wide, pj, pd, pj, turned, pd);
         packed = b;
       }
@@ -74,18 +73,18 @@ void reconstruction_bwd(const Reconstruction& z, const T* grad, const T* residua
     T* wide = static_cast<T*>(buffer.start) + omp_get_thread_num() * own;
     T *tall = wide + pd * pj, *rows = tall + z.n * pj;
     const T *g = grad + b * z.n, *r = residual + b * z.n * z.d;
-    copy(r, z.n, z.d, g, rows, pd);  // dx = 2 g r = -dp
+    scale(r, z.n, z.d, g, rows, pd);  // dx = 2 g r = -dp
     if (grad_x)
       for (int64_t i = 0; i < z.n; ++i)
         for (int64_t k = 0; k < z.d; ++k) grad_x[(b * z.n + i) * z.d + k] = rows[i * pd + k];
     if (grad_h) {
-      copy(w + b * z.d * z.j, z.d, z.j, static_cast<const T*>(nullptr), wide, pj);
+      pad(w + b * z.d * z.j, z.j, z.d, z.j, wide, pj);
       product<Left::by_row>(z.n, z.j, z.d, rows, pd, wide, pj, tall, pj);
       for (int64_t i = 0; i < z.n; ++i)
         for (int64_t k = 0; k < z.j; ++k) grad_h[(b * z.n + i) * z.j + k] = -tall[i * pj + k];
     }
     if (grad_w) {
-      copy(h + b * z.n * z.j, z.n, z.j, static_cast<const T*>(nullptr), tall, pj);
+      pad(h + b * z.n * z.j, z.j, z.n, z.j, tall, pj);
       product(z.d, z.j, z.n, rows, pd, tall, pj, wide, pj);
       for (int64_t i = 0; i < z.d; ++i)
         for (int64_t k = 0; k < z.j; ++k) grad_w[(b * z.d + i) * z.j + k] = -wide[i * pj + k];

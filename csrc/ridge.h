@@ -13,24 +13,6 @@
 namespace heterad::HETERAD_ISA {
 namespace {
 
-template <typename T>
-void fill(T* p, int64_t count, T value) {
-  for (int64_t i = 0; i < count; ++i) p[i] = value;
-}
-
-// to [ld] = from [cols], then zeros
-template <typename T, typename S>
-void copy_row(const S* from, int64_t cols, T* to, int64_t ld) {
-  if constexpr (sizeof(T) == sizeof(S)) {
-    if (cols == ld) {
-      for (int64_t i = 0; i < ld; i += Simd<T>::width) store(to + i, load(from + i));
-      return;
-    }
-  }
-  for (int64_t i = 0; i < cols; ++i) to[i] = T(from[i]);
-  for (int64_t i = cols; i < ld; ++i) to[i] = T(0);
-}
-
 // dst [padded(n), ld] = the named rows of src, columns from `first`, zero where src ends
 template <typename T, typename S>
 void gather(const S* src, int64_t ld_src, const int64_t* rows, int64_t n, int64_t first, int64_t cols, T* dst, int64_t ld) {

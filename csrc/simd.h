@@ -41,6 +41,30 @@ double sum_of(typename Simd<T>::vec v) {
   return s;
 }
 
+template <typename T>
+void fill(T* p, int64_t count, T value) {
+  for (int64_t i = 0; i < count; ++i) p[i] = value;
+}
+
+// to [ld] = from [cols], then zeros
+template <typename T, typename S>
+void copy_row(const S* from, int64_t cols, T* to, int64_t ld) {
+  if constexpr (sizeof(T) == sizeof(S)) {
+    if (cols == ld) {
+      for (int64_t i = 0; i < ld; i += Simd<T>::width) store(to + i, load(from + i));
+      return;
+    }
+  }
+  for (int64_t i = 0; i < cols; ++i) to[i] = T(from[i]);
+  for (int64_t i = cols; i < ld; ++i) to[i] = T(0);
+}
+
+// to [rows, ld] = from [rows, cols], zeros to the right
+template <typename T>
+void pad(const T* from, int64_t ld_from, int64_t rows, int64_t cols, T* to, int64_t ld) {
+  for (int64_t r = 0; r < rows; ++r) copy_row(from + r * ld_from, cols, to + r * ld, ld);
+}
+
 // (a0 b0 a1 b1 ...): of the lower halves, then of the upper
 template <typename V, int W>
 void interleave(V a, V b, V& low, V& high) {

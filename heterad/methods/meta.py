@@ -45,9 +45,18 @@ class MetaLearner(nn.Module, ABC):
     def score(self, x: Tensor, adapted: Any) -> Tensor:
         """Anomaly scores ``[..., M]`` of rows ``x [..., M, D]`` of the tasks adapted to; higher is more anomalous."""
 
-    def query_scores(self, episodes: Episodes) -> Tensor:
-        """The scores ``[B, P + Q]`` of the query sets after adapting to the support sets."""
-        return self.score(episodes.query, self.adapt(episodes.support, episodes.support_mask))
+    def query_scores(self, rows: Tensor, n_support: int, mask: Tensor | None = None) -> Tensor:
+        """Adapt to each task's support set and score its query set; what compiled forms do in one call.
+
+        Args:
+            rows: each task's support set, then its query set ``[B, N + M, D]``.
+            n_support: N.
+            mask: the real rows of the support sets ``[B, N]``; None: all are.
+
+        Returns:
+            ``[B, M]``.
+        """
+        return self.score(rows[:, n_support:], self.adapt(rows[:, :n_support], mask))
 
     def loss(self, episodes: Episodes, *, trim: float = 0.0) -> Tensor:
         """The outer loss of each task, ``[B]``.
@@ -87,7 +96,7 @@ class MetaLearner(nn.Module, ABC):
 
     def _sides(self, episodes: Episodes) -> tuple[Tensor, Tensor]:
         """The scores of the query sets' anomalies and of their normals."""
-        scores = self.query_scores(episodes)
+        scores = self.query_scores(episodes.rows, episodes.n_support, episodes.support_mask)
         return scores[..., : episodes.n_anomalies], scores[..., episodes.n_anomalies :]
 
 

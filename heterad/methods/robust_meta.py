@@ -7,7 +7,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from heterad.data.tasks import Episodes
 from heterad.methods.meta import OUTER, MetaLearner
 from heterad.nn import RobustAutoencoder, SetEncoder, SetTransformer
 from heterad.nn.fused_scores import query_scores
@@ -123,7 +122,6 @@ class RobustMeta(MetaLearner):
         """Eq. (7)."""
         return self.autoencoder.score(x, adapted.z, adapted.w)
 
-    def query_scores(self, episodes: Episodes) -> Tensor:
-        return query_scores(
-            self.task_encoder, self.autoencoder, episodes.rows, episodes.n_support, episodes.support_mask, self.vector
-        )
+    def query_scores(self, rows: Tensor, n_support: int, mask: Tensor | None = None) -> Tensor:
+        """Algorithm 1, lines 5 to 10, in one call where it can be."""
+        return query_scores(self.task_encoder, self.autoencoder, rows, n_support, mask, self.vector)
