@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from heterad.experiments.meta_cells import Tasks, evaluate, make, prepare
 from heterad.experiments.meta_methods import BEST, META_LEARNERS, recipe
@@ -17,6 +19,7 @@ from heterad.experiments.meta_published import LABELS, TABLE3
 from heterad.experiments.meta_report import markdown
 from heterad.experiments.meta_sets import SMOKE, draw_split, load_set
 from heterad.experiments.table import Options, Row, choose
+from heterad.train import Loop, Settings
 
 STEPS = 10_000
 """The seconds of so many steps are given; so many are the paper's at most."""
@@ -49,17 +52,17 @@ def time_all(key: Mapping[str, Any], folder: Path | None) -> list[dict[str, Any]
     trained: dict[str, list[float]] = defaultdict(list)
     tested: dict[str, list[float]] = defaultdict(list)
     learners = {name: make(recipe(name), {}, split, key["seed"]) for name in key["methods"]}
-    optimizers = {name: torch.optim.Adam(m.parameters(), lr=1e-3, fused=True) for name, m in learners.items()}
     generator = torch.Generator().manual_seed(key["seed"])
+    settings = Settings(steps, eval_every=steps)
     part = split._replace(targets={0.3: split.targets[0.3]})
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         for _ in range(turns):
             for name, learner in learners.items():
+                loop = Loop(learner, partial(_loss, learner, tasks), generator, settings)
                 started = time.process_time()
-                for _ in range(steps):
-                    _step(learner, optimizers[name], tasks, generator)
+                loop.run()
                 trained[name].append(time.process_time() - started)
                 started = time.process_time()
                 evaluate([learner], part)
@@ -95,9 +98,5 @@ def report_times(rows: Sequence[Row]) -> str:
     return f"**Table 3. CPU seconds on Mnist-r, one thread**\n\n{markdown(lines)}\n\nMedians of {runs} runs."
 
 
-def _step(learner: Any, optimizer: torch.optim.Optimizer, tasks: Tasks, generator: torch.Generator) -> None:
-    drawn = tasks.source.sample(1, generator, support_size=tasks.n_support)
-    loss = learner.loss(drawn).mean()
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    optimizer.step()
+def _loss(learner: Any, tasks: Tasks, generator: torch.Generator) -> Tensor:
+    return learner.loss(tasks.source.sample(1, generator, support_size=tasks.n_support)).mean()
