@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from rivals import auc, losses, ridge
-from rivals.base import Call, forward_backward
+from rivals.base import Call, empty, forward_backward
 from row import Provider, Row
 from torch import Tensor
 
@@ -80,6 +80,8 @@ def ridge_row(
         "compile": ridge.compile_call,
         "jax": ridge.jax_call,
     }
+    if tasks is None:
+        forms["empty"] = lambda i: empty([c.shape for c in i.cotangents], i.leaves, i.cotangents)
     count = "" if tasks is None else f"{tasks} {'ragged ' if ragged else ''}of "
     return Row(
         "robust_ridge",
@@ -89,6 +91,7 @@ def ridge_row(
         {name: forms[name] for name in (forms if rivals is None else rivals)},
         ridge_exact,
         flops=ridge_flops(n, d, tasks or 1, ragged),
+        unlike=("empty",),
         **kwargs,
     )
 
@@ -160,8 +163,9 @@ def auc_row(p: int, q: int, tasks: int | None = None, *, rivals: tuple[str, ...]
         "libauc": auc.libauc_call,
         "sort": auc.sort,
         "one by one": one_by_one,
+        "empty": lambda i: empty([i.pos.shape[:-1]], (i.pos, i.neg)),
     }
-    usual = ("broadcast", "compile", "jax", "keops", "libauc")
+    usual = ("broadcast", "compile", "jax", "keops", "libauc", "empty")
     return Row(
         "smoothed_auc",
         f"{'' if tasks is None else f'{tasks} of '}{p}x{q}",
@@ -170,7 +174,7 @@ def auc_row(p: int, q: int, tasks: int | None = None, *, rivals: tuple[str, ...]
         {name: forms[name] for name in rivals or usual},
         auc_exact,
         reference_can=p * q <= 10**8,
-        unlike=("libauc", "sort"),
+        unlike=("libauc", "sort", "empty"),
         moved=(p + q) * 8 * (tasks or 1) if "point" in kwargs else 0,  # scores read, gradients written
         **kwargs,
     )

@@ -42,6 +42,24 @@ def forward_backward(
     return call
 
 
+class _Empty(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, shapes: Sequence[Sequence[int]], *leaves: Tensor) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(*leaves)
+        return tuple(leaves[0].new_empty(shape) for shape in shapes)
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> Any:
+        return None, *(torch.empty_like(leaf) for leaf in ctx.saved_tensors)
+
+
+def empty(
+    shapes: Sequence[Sequence[int]], leaves: Sequence[Tensor], cotangents: Sequence[Tensor] | None = None
+) -> Call:
+    """An autograd Function that allocates its results and computes nothing: what any op of Python's costs at least."""
+    return forward_backward(lambda *given: _Empty.apply(shapes, *given), leaves, cotangents)
+
+
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """torch.compile of a function; smoke runs trace it and leave out the minute of code generation."""
     quick = os.environ.get("HETERAD_BENCH_SMOKE") == "1"
