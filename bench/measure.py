@@ -30,6 +30,8 @@ class Plan:
     most: int
 
 
+PAUSE = 0.005  # between rounds: a pool's threads spin for some milliseconds once it is done, on the other's cores
+
 SMOKE = Plan(round_s=0.0, budget_s=0.0, least=2, most=2)
 
 
@@ -58,7 +60,11 @@ def take_turns(benchmark: Any, call: Callable[[], Any], ours: Callable[[], Any],
     least = min(plan.least, 3) if turn > 1 else plan.least
     rounds = max(least, min(plan.most, int(plan.budget_s / turn)))
     beside: list[float] = []
-    benchmark.pedantic(
-        call, rounds=rounds, iterations=calls[0], teardown=lambda: beside.append(seconds(ours, calls[1]))
-    )
+
+    def answer() -> None:
+        time.sleep(PAUSE)
+        beside.append(seconds(ours, calls[1]))
+        time.sleep(PAUSE)
+
+    benchmark.pedantic(call, rounds=rounds, iterations=calls[0], teardown=answer)
     benchmark.extra_info["beside"] = beside[:rounds]

@@ -50,8 +50,9 @@ def test_signed_zeros_tie_and_infinities_are_ordered(backend):
 
 @pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int32, torch.float32, torch.bfloat16], ids=str)
 def test_labels_of_every_dtype(backend, dtype):
-    scores, y = (torch.from_numpy(v) for v in batch(777))
-    assert roc_auc(scores, y.to(dtype)) == roc_auc(scores, y)
+    for n in 777, 7777:
+        scores, y = (torch.from_numpy(v) for v in batch(n))
+        assert roc_auc(scores, y.to(dtype)) == roc_auc(scores, y)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
@@ -60,7 +61,7 @@ def test_half_precision_scores(backend, dtype):
     assert roc_auc(scores.to(dtype), y) == roc_auc(scores.to(dtype).float(), y)
 
 
-@pytest.mark.parametrize("n", [33, 4001])
+@pytest.mark.parametrize("n", [33, 4001, 9001])
 def test_a_masked_batch_is_its_tasks_alone(backend, n):
     scores, y = (torch.from_numpy(np.stack(v)) for v in zip(*(batch(n, seed=s) for s in range(6)), strict=True))
     mask = torch.rand(6, n, generator=torch.Generator().manual_seed(0)) < 0.7
@@ -89,6 +90,16 @@ def test_what_has_no_auc(backend):
         roc_auc(scores, y - 2 * (torch.arange(50) == 9))
     scores[1, 7] = float("nan")
     assert roc_auc(scores[1], y[1]).isnan()
+
+
+def test_what_has_no_auc_among_many(backend):
+    scores, y = (torch.from_numpy(v) for v in batch(9_001))
+    with pytest.raises(ValueError, match=r"y: expected anomalies and normals, got 0 anomalies among 9001 rows"):
+        roc_auc(scores, torch.zeros_like(y))
+    with pytest.raises(ValueError, match=r"y: expected only 0 \(normal\) and 1 \(anomaly\), got 5"):
+        roc_auc(scores, y.index_fill(0, torch.tensor([8_000]), 5))
+    scores[8_000] = float("nan")
+    assert roc_auc(scores, y).isnan()
 
 
 def test_it_is_outside_of_autograd(backend):
