@@ -29,11 +29,6 @@ def serves(*tensors: Tensor | None) -> bool:
     return not (traced() or transformed() or torch.is_autocast_enabled("cpu") or not _backend.native())
 
 
-def address(t: Tensor | None) -> int:
-    """Where a contiguous tensor's numbers begin; 0 without one."""
-    return 0 if t is None else t.data_ptr()
-
-
 def twice(
     plain: Callable[..., Tensor], inputs: Sequence[Tensor | None], needed: Sequence[bool], grad: Tensor
 ) -> tuple[Tensor | None, ...]:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from heterad.nn.compiled import address, serves, twice
-from heterad.ops._library import differentiates, direct
+from heterad.nn.compiled import serves, twice
+from heterad.ops._library import address, differentiates, direct
 
 
 def plain(x: Tensor, z: Tensor | None, v: Tensor | None, *layers: Tensor) -> Tensor:

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from heterad.nn.compiled import address, serves, twice
+from heterad.nn.compiled import serves, twice
 from heterad.nn.mlp import MLP
 from heterad.nn.robust_autoencoder import RobustAutoencoder
 from heterad.nn.set_encoder import SetEncoder, SetTransformer
-from heterad.ops._library import differentiates, direct
+from heterad.ops._library import address, differentiates, direct
 from heterad.ops.ridge_solve import not_positive
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from heterad.nn.compiled import address, serves, twice
-from heterad.ops._library import differentiates, direct
+from heterad.nn.compiled import serves, twice
+from heterad.ops._library import address, differentiates, direct
 
 
 def plain(x: Tensor, h: Tensor, w: Tensor) -> Tensor:

@@ -44,6 +44,11 @@ def direct(function: type[torch.autograd.Function]) -> Callable[..., Any]:
     return super(torch.autograd.Function, function).apply  # type: ignore[misc]
 
 
+def address(t: torch.Tensor | None) -> int:
+    """Where a contiguous tensor's numbers begin; 0 without one."""
+    return 0 if t is None else t.data_ptr()
+
+
 class Op:
     """One op: its schema, its kernels by back end, and its derivative.
 

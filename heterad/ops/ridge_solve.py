@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from heterad.ops import _backend, _checks, reference
-from heterad.ops._library import Op
+from heterad.ops._library import Op, address
 
 
 def ridge_solve(h: Tensor, y: Tensor, mu: Tensor, *, mask: Tensor | None = None) -> Tensor:
@@ -99,7 +99,7 @@ def _cpp(h: Tensor, y: Tensor, mu: Tensor, mask: Tensor | None) -> Any:
         h.data_ptr(),
         y.data_ptr(),
         mu.data_ptr(),
-        0 if mask is None else mask.data_ptr(),
+        address(mask),
         w.data_ptr(),
         u.data_ptr(),
         li.data_ptr(),
@@ -132,7 +132,7 @@ def _cpp_bwd(grad_w: Tensor, y: Tensor, mu: Tensor, u: Tensor, li: Tensor, mask:
         y.data_ptr(),
         u.data_ptr(),
         li.data_ptr(),
-        0 if mask is None else mask.data_ptr(),
+        address(mask),
         grad_h.data_ptr(),
         grad_y.data_ptr(),
         grad_mu.data_ptr(),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from heterad.ops import _backend, _checks, reference
-from heterad.ops._library import Op
+from heterad.ops._library import Op, address
 from heterad.ops.ridge_solve import factored, flat, not_positive
 
 
@@ -128,7 +128,7 @@ def _cpp(x: Tensor, h: Tensor, a0: Tensor, lam: Tensor, mu: Tensor, n_iter: int,
         a0.data_ptr(),
         lam.data_ptr(),
         mu.data_ptr(),
-        0 if mask is None else mask.data_ptr(),
+        address(mask),
         w.data_ptr(),
         a.data_ptr(),
         u.data_ptr(),
@@ -167,14 +167,14 @@ def _cpp_bwd(
     grad_lam, grad_mu = torch.empty(lam.shape, dtype=x.dtype), torch.empty(mu.shape, dtype=x.dtype)
     _C.robust_ridge_bwd(
         x.dtype == torch.float64,
-        0 if grad_w is None else grad_w.data_ptr(),
-        0 if grad_a is None else grad_a.data_ptr(),
+        address(grad_w),
+        address(grad_a),
         x.data_ptr(),
         a0.data_ptr(),
         lam.data_ptr(),
         u.data_ptr(),
         li.data_ptr(),
-        0 if mask is None else mask.data_ptr(),
+        address(mask),
         grad_x.data_ptr(),
         grad_h.data_ptr(),
         grad_a0.data_ptr(),

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from heterad.ops import _backend, _checks, _labels, reference
-from heterad.ops._library import Op
+from heterad.ops._library import Op, address
 
 LARGE = 1 << 12  # scores of one task from which sorting by NumPy is faster (measured)
 
@@ -68,7 +68,7 @@ def _cpp(scores: Tensor, y: Tensor, mask: Tensor | None) -> Tensor:
         return scores.new_tensor(_large(scores, y, mask), dtype=torch.float64)
     auc = scores.new_empty(scores.shape[:-1], dtype=torch.float64)
     odd = _C.roc_auc(
-        scores.dtype == torch.float64, scores.data_ptr(), *_labels.layout(y), 0 if mask is None else mask.data_ptr(),
+        scores.dtype == torch.float64, scores.data_ptr(), *_labels.layout(y), address(mask),
         auc.data_ptr(), auc.numel(), scores.shape[-1], torch.get_num_threads(),
     )  # fmt: skip
     if odd >= 0:
@@ -83,7 +83,7 @@ def _large(scores: Tensor, y: Tensor, mask: Tensor | None) -> float:
     parted, threads = torch.empty_like(scores), torch.get_num_threads()
     f64 = scores.dtype == torch.float64
     odd, n_pos, n_neg = _C.roc_auc_part(
-        f64, scores.data_ptr(), *_labels.layout(y), 0 if mask is None else mask.data_ptr(), parted.data_ptr(),
+        f64, scores.data_ptr(), *_labels.layout(y), address(mask), parted.data_ptr(),
         len(scores), threads,
     )  # fmt: skip
     if odd >= 0:

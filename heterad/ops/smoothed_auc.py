@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from heterad.ops import _backend, _checks, reference
-from heterad.ops._library import Op
+from heterad.ops._library import Op, address
 
 
 def smoothed_auc(
@@ -85,10 +85,6 @@ def _empty(pos: Tensor, neg: Tensor, grad: bool) -> Results:
     return value, torch.empty_like(pos if grad else pos[..., :0]), torch.empty_like(neg if grad else neg[..., :0])
 
 
-def _address(mask: Tensor | None) -> int:
-    return 0 if mask is None else mask.data_ptr()
-
-
 def _fake(
     pos: Tensor, neg: Tensor, temperature: float, pos_mask: Tensor | None, neg_mask: Tensor | None, grad: bool
 ) -> Results:
@@ -105,7 +101,7 @@ def _cpp(
     neg_mask = neg_mask if neg_mask is None else neg_mask.contiguous()
     value, grad_pos, grad_neg = _empty(pos, neg, grad)
     _C.smoothed_auc(
-        pos.dtype == torch.float64, pos.data_ptr(), neg.data_ptr(), _address(pos_mask), _address(neg_mask),
+        pos.dtype == torch.float64, pos.data_ptr(), neg.data_ptr(), address(pos_mask), address(neg_mask),
         value.numel(), pos.shape[-1], neg.shape[-1], temperature, value.data_ptr(),
         grad_pos.data_ptr() if grad else 0, grad_neg.data_ptr() if grad else 0, torch.get_num_threads(),
     )  # fmt: skip
@@ -126,7 +122,7 @@ def _cuda(
     with torch.cuda.device(pos.device):
         workspace = torch.empty(cuda.smoothed_auc_workspace(f64, *sizes), dtype=torch.uint8, device=pos.device)
         cuda.smoothed_auc(
-            f64, pos.data_ptr(), neg.data_ptr(), _address(pos_mask), _address(neg_mask),
+            f64, pos.data_ptr(), neg.data_ptr(), address(pos_mask), address(neg_mask),
             *sizes, temperature, value.data_ptr(), grad_pos.data_ptr() if grad else 0,
             grad_neg.data_ptr() if grad else 0, workspace.data_ptr(), torch.cuda.current_stream().cuda_stream,
         )  # fmt: skip
