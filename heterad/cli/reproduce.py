@@ -26,6 +26,7 @@ def reproduce(
     methods: tuple[str, ...] | None = None,
     seeds: tuple[int, ...] = (0,),
     grid: Literal["full", "short"] = "full",
+    shots: tuple[int, ...] | None = None,
     jobs: int = 1,
     smoke: bool = False,
 ) -> None:
@@ -41,6 +42,7 @@ def reproduce(
         methods: Names of methods; the default is all of the table's.
         seeds: Of the methods, on each split.
         grid: Hyper-parameters to choose among: the paper's or few of them.
+        shots: Numbers of seen anomalies, M, of AHL's tables; the default is all of the table's.
         jobs: Processes.
         smoke: A size that takes seconds, on digits that come with the library.
     """
@@ -49,8 +51,11 @@ def reproduce(
     if splits < 1:
         raise ValueError(f"splits: expected at least 1, got {splits}")
     chosen = TABLES[table]
+    if shots is not None and not (chosen.has_shots and shots and min(shots) >= 1):
+        known = ", ".join(name for name, other in TABLES.items() if other.has_shots)
+        raise ValueError(f"shots: expected numbers of at least 1, for one of {known}; got {shots} for {table}")
     file = out or Path(f"{table}{'-smoke' if smoke else ''}.jsonl")
-    options = Options(splits, label_ratios, datasets, methods, seeds, grid, smoke)
+    options = Options(splits, label_ratios, datasets, methods, seeds, grid, smoke, shots)
     with bars() as report:
         rows = complete(
             file, chosen.keys(options), partial(_run, table, data), jobs=jobs, report=partial(report, table)

@@ -11,7 +11,7 @@ import numpy as np
 
 from heterad.data.arrays import read_arrays
 from heterad.detectors.devnet import DevNetDetector
-from heterad.experiments.statistics import standard_error
+from heterad.experiments.statistics import with_error
 from heterad.experiments.table import Row
 
 N_LABELLED = 30
@@ -128,7 +128,7 @@ def report(rows: Sequence[Row]) -> str:
         own = [row for row in rows if row.get("table") == "ahl-devnet" and row["set"] == name]
         if own:
             columns = [[row[value] for row in own] for value in Published._fields]
-            cells = [f"{np.mean(v):.3f} ± {standard_error(v):.3f}" for v in columns]
+            cells = [with_error(v, 3) for v in columns]
             lines.append(f"| {name} | {cells[0]} | {published.auroc} | {cells[1]} | {published.aupr} | {len(own)} |")
     head = "| set | AUROC | published | AUPR | published | runs |\n|---|---|---|---|---|---|"
     return "\n".join(["DevNet's own protocol", "", head, *lines]) if lines else ""

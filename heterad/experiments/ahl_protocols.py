@@ -26,11 +26,14 @@ def cells(
 ) -> list[dict[str, Any]]:
     """The runs of a table: every split, data set, number of seen anomalies, and method; the split's are neighbours.
 
+    ``sets``, ``names`` of methods and ``shots`` are what the options choose among, or replace.
+
     Example:
         >>> len(cells(Options(splits=2), table="t", sets=["isolet"], names=["DRA", "AHL(DRA)"]))
         8
     """
     chosen = choose("methods", options.methods, names)
+    shots = shots if options.shots is None else options.shots
     return [
         {"table": table, "set": data, "shots": m, "split": split, "seed": seed, "method": name, "smoke": options.smoke}
         for split in range(1 if options.smoke else options.splits)
@@ -106,42 +109,54 @@ def devnet_cells(options: Options) -> list[dict[str, Any]]:
     return [{"table": "ahl-devnet", "set": s, "seed": i} for s in sets for i in range(options.splits)]
 
 
-_ABLATED = ("isolet", "mnist_r", "omniglot")
-_BASES = tuple(bases("digits"))
+_COMPARED = tuple(methods("digits"))
+
+
+def _table(
+    name: str,
+    title: str,
+    sets: Sequence[str],
+    names: Sequence[str],
+    run: Callable[[Mapping[str, Any], Path | None], list[dict[str, Any]]],
+    *,
+    shots: Sequence[int] = SHOTS,
+    than: str | None = None,
+) -> Table:
+    keys = partial(cells, table=name, sets=sets, names=names, shots=shots)
+    return Table(name, title, keys, run, partial(protocol_report, table=name, than=than), has_shots=True)
+
 
 AHL_TABLES: tuple[Table, ...] = (
-    Table(
+    _table(
         "ahl-general",
         "AHL, general setting: anomalies of all classes are seen",
-        partial(cells, table="ahl-general", sets=(*SETS, *BUILT_IN), names=tuple(methods("digits"))),
+        (*SETS, *BUILT_IN),
+        _COMPARED,
         partial(run_cell, hard=False, compare=methods),
-        partial(protocol_report, table="ahl-general"),
     ),
-    Table(
+    _table(
         "ahl-hard",
         "AHL, hard setting: anomalies of one class are seen, all others are tested",
-        partial(
-            cells,
-            table="ahl-hard",
-            sets=[s for s in (*SETS, *BUILT_IN) if s not in ONE_CLASS],
-            names=tuple(methods("digits")),
-        ),
+        [s for s in (*SETS, *BUILT_IN) if s not in ONE_CLASS],
+        _COMPARED,
         partial(run_cell, hard=True, compare=methods),
-        partial(protocol_report, table="ahl-hard"),
     ),
-    Table(
+    _table(
         "ahl-cross",
         "AHL, cross-domain: learned on one texture of MVTec AD, tuned on the normals of another",
-        partial(cells, table="ahl-cross", sets=(CROSS,), names=("nearest normal", *_BASES), shots=SHOTS[:1]),
+        (CROSS,),
+        ("nearest normal", *bases("digits")),
         run_cross,
-        partial(protocol_report, table="ahl-cross"),
+        shots=SHOTS[:1],
     ),
-    Table(
+    _table(
         "ahl-ablation",
         "AHL(DRA) with one part taken away or exchanged, hard setting",
-        partial(cells, table="ahl-ablation", sets=_ABLATED, names=tuple(ablations("digits")), shots=SHOTS[:1]),
+        ("isolet", "mnist_r", "omniglot", "digits"),
+        tuple(ablations("digits")),
         partial(run_cell, hard=True, compare=ablations),
-        partial(protocol_report, table="ahl-ablation", than="AHL(DRA)"),
+        shots=SHOTS[:1],
+        than="AHL(DRA)",
     ),
     Table(
         "ahl-devnet",

@@ -8,19 +8,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from heterad.experiments.statistics import paired_p, standard_error
+from heterad.experiments.meta_report import markdown
+from heterad.experiments.statistics import paired_p, with_error
 from heterad.experiments.table import Row
 
 
 class Comparison(NamedTuple):
-    """How much better ``method`` is than ``than``: mean of the paired differences, its standard error, number of
-    pairs, and the two-sided p-value of Student's paired test (1 where all pairs are equal)."""
+    """How much better one method is than another on the same draws.
 
-    method: str
-    than: str
-    gain: float
-    error: float
-    n: int
+    ``gains`` of each draw, averaged over ``sets``; ``p`` two-sided, of Student's paired test (1 where all are equal).
+    """
+
+    gains: np.ndarray
+    sets: list[str]
     p: float
 
 
@@ -42,50 +42,42 @@ def by_set_and_draw(rows: Iterable[Mapping[str, Any]], value: str = "auroc") -> 
     return {name: {key: float(np.mean(v)) for key, v in found.items()} for name, found in collected.items()}
 
 
-def means(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[tuple[str, int], tuple[float, float]]]:
-    """Mean and standard error over the draws, by method and (set, shots)."""
-    found: dict[str, dict[tuple[str, int], tuple[float, float]]] = {}
-    for name, values in by_set_and_draw(rows).items():
-        cells: dict[tuple[str, int], list[float]] = defaultdict(list)
-        for (data, shots, _), value in values.items():
-            cells[data, shots].append(value)
-        found[name] = {key: (float(np.mean(v)), standard_error(v)) for key, v in cells.items()}
-    return found
+def compare(rows: Iterable[Mapping[str, Any]], method: str, than: str) -> Comparison:
+    """Compare two methods on the draws that both have been run on.
 
-
-def compare(rows: Sequence[Mapping[str, Any]], method: str, than: str, *, shots: int | None = None) -> Comparison:
-    """Compare two methods on the sets and draws that both have been run on.
-
-    The differences of one draw are first averaged over the data sets, so that every draw is one pair, as the
-    question is about the mean over data sets.
+    The differences of one draw are first averaged over the data sets (and numbers of shots), so that every draw is
+    one pair, as the question is about the mean over data sets. Those with fewer draws than others are left out of it.
 
     Args:
-        rows: of a protocol of AHL.
-        method, than: their names.
-        shots: only runs with so many seen anomalies; None takes all.
+        rows: with ``set``, ``shots``, ``split``, ``seed``, ``method`` and ``auroc``.
+        method: name.
+        than: name.
 
     Returns:
         The comparison.
 
     Raises:
-        ValueError: there are fewer than two common draws.
+        ValueError: there are fewer than two such draws.
 
     Example:
         >>> rows = [{"set": "s", "shots": 1, "split": i, "seed": 0, "method": m, "auroc": 0.1 * i + g}
         ...         for i in range(3) for m, g in (("a", 0.0), ("b", 0.02 + 0.01 * i))]
         >>> found = compare(rows, "b", "a")
-        >>> round(found.gain, 3), found.n
-        (0.03, 3)
+        >>> found.gains.round(3).tolist(), found.sets
+        ([0.02, 0.03, 0.04], ['s'])
     """
-    values = by_set_and_draw([r for r in rows if shots is None or r["shots"] == shots])
+    values = by_set_and_draw(row for row in rows if row["method"] in (method, than))
     ours, theirs = values.get(method, {}), values.get(than, {})
-    by_draw: dict[Any, list[float]] = defaultdict(list)
-    for key in ours.keys() & theirs.keys():
-        by_draw[key[2]].append(ours[key] - theirs[key])
-    gains = np.array([np.mean(v) for _, v in sorted(by_draw.items())])
-    if len(gains) < 2:
-        raise ValueError(f"rows: expected two or more draws of {method!r} and {than!r}, got {len(gains)}")
-    return Comparison(method, than, float(gains.mean()), standard_error(gains), len(gains), paired_p(gains))
+    gains: dict[tuple[str, int], dict[tuple, float]] = defaultdict(dict)
+    for data, shots, draw in ours.keys() & theirs.keys():
+        gains[data, shots][draw] = ours[data, shots, draw] - theirs[data, shots, draw]
+    most = max(map(len, gains.values()), default=0)
+    full = {place: found for place, found in gains.items() if len(found) == most}
+    draws = sorted(set.intersection(*map(set, full.values()))) if full else []
+    if len(draws) < 2:
+        raise ValueError(f"rows: expected two or more draws of {method!r} and {than!r}, got {len(draws)}")
+    mean = np.array([np.mean([found[draw] for found in full.values()]) for draw in draws])
+    return Comparison(mean, sorted({data for data, _ in full}), paired_p(mean))
 
 
 def protocol_report(rows: Sequence[Row], *, table: str, than: str | None = None) -> str:
@@ -102,32 +94,45 @@ def protocol_report(rows: Sequence[Row], *, table: str, than: str | None = None)
     own = [row for row in rows if row.get("table") == table]
     if not own:
         return ""
-    found = means(own)
-    places = sorted({key for cells in found.values() for key in cells}, key=lambda key: (-key[1], key[0]))
-    shots = sorted({m for _, m in places}, reverse=True)
-    lines = [f"{table}: AUROC in %, mean ± standard error over draws", ""]
-    lines.append("| method | " + " | ".join([f"{data}, M = {m}" for data, m in places]) + " |")
-    lines.append("|---" * (1 + len(places)) + "|")
+    found = {name: _by_place(values) for name, values in by_set_and_draw(own).items()}
+    places = sorted({place for cells in found.values() for place in cells}, key=lambda place: (-place[1], place[0]))
+    lines = [["method", *(f"{data}, M = {m}" for data, m in places)]]
     for name, cells in found.items():
-        shown = [f"{100 * v[0]:.1f} ± {100 * v[1]:.1f}" if (v := cells.get(key)) else "" for key in places]
-        lines.append(f"| {name} | " + " | ".join(shown) + " |")
+        lines.append([name, *(with_error(cells[p], 1) if p in cells else "" for p in places)])
     pairs = [(f"AHL({base})", base) for base in found] if than is None else [(name, than) for name in found]
-    tests = []
-    for method, other in pairs:
-        if method == other or method not in found or other not in found:
-            continue
-        for m in (*shots, None) if len(shots) > 1 else shots:
-            try:
-                tests.append((m, compare(own, method, other, shots=m)))
-            except ValueError:  # too few draws of both
+    tests = _tests(own, [(ours, other) for ours, other in pairs if ours != other and {ours, other} <= found.keys()])
+    return "\n\n".join([f"{table}: AUROC in %, mean ± standard error over draws", markdown(lines), *tests])
+
+
+def _by_place(values: Mapping[tuple, float]) -> dict[tuple[str, int], list[float]]:
+    """Per cent of each draw, by (set, shots)."""
+    found: dict[tuple[str, int], list[float]] = defaultdict(list)
+    for (data, shots, _), value in values.items():
+        found[data, shots].append(100 * value)
+    return found
+
+
+def _tests(rows: Sequence[Row], pairs: Iterable[tuple[str, str]]) -> list[str]:
+    """A table with a line for each pair of methods and number of shots, and one for all numbers of shots together."""
+    sets = sorted({row["set"] for row in rows})
+    every_m = sorted({row["shots"] for row in rows}, reverse=True)
+    lines = [["difference", "M", *sets, "mean over data sets", "draws", "p"]]
+    for method, than in pairs:
+        for asked in [[m] for m in every_m] + ([every_m] if len(every_m) > 1 else []):
+            own = [row for row in rows if row["shots"] in asked]
+            each = [_compared([row for row in own if row["set"] == data], method, than) for data in sets]
+            mean = _compared(own, method, than)
+            if mean is None:
                 continue
-    if tests:
-        lines += [
-            "",
-            "| difference, mean over data sets | M | gain | standard error | draws | p |",
-            "|---|---|---|---|---|---|",
-        ]
-    for m, t in tests:
-        figures = f"{100 * t.gain:+.2f} | {100 * t.error:.2f} | {t.n} | {t.p:.2g}"
-        lines.append(f"| {t.method} - {t.than} | {'all' if m is None else m} | {figures} |")
-    return "\n".join(lines)
+            of = "" if len(mean.sets) == len(sets) else f" ({', '.join(mean.sets)})"
+            cells = [with_error(100 * c.gains, 2, signed=True) if c else "" for c in (*each, mean)]
+            m = str(asked[0]) if len(asked) == 1 else "all"
+            lines.append([f"{method} - {than}", m, *cells[:-1], cells[-1] + of, str(len(mean.gains)), f"{mean.p:.2g}"])
+    return [markdown(lines)] if len(lines) > 1 else []
+
+
+def _compared(rows: Sequence[Row], method: str, than: str) -> Comparison | None:
+    try:
+        return compare(rows, method, than)
+    except ValueError:  # too few draws of both
+        return None

@@ -17,6 +17,17 @@ def standard_error(values: Sequence[float] | np.ndarray) -> float:
     return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
 
 
+def with_error(values: Sequence[float] | np.ndarray, digits: int, *, signed: bool = False) -> str:
+    """The mean of independent values as text, with its standard error where there are two or more.
+
+    Example:
+        >>> with_error([1.0, 3.0], 1), with_error([2.0], 1, signed=True)
+        ('2.0 ± 1.0', '+2.0')
+    """
+    mean = f"{np.mean(values):{'+' if signed else ''}.{digits}f}"
+    return mean if len(values) == 1 else f"{mean} ± {standard_error(values):.{digits}f}"
+
+
 def paired_p(differences: np.ndarray) -> float:
     """Two-sided p-value of Student's paired test, given two or more differences ``[n]``; 1 where all are zero.
 

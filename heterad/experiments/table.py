@@ -22,6 +22,7 @@ class Options:
         seeds: of the methods, on each split.
         grid: hyper-parameters to choose among: the paper's, in "full", or few of them, "short".
         smoke: a size that runs in seconds on data that come with the library.
+        shots: M, numbers of seen anomalies; of tables that have them.
     """
 
     splits: int = 10
@@ -31,6 +32,7 @@ class Options:
     seeds: tuple[int, ...] = (0,)
     grid: str = "full"
     smoke: bool = False
+    shots: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Table:
             each of several cells; a function of a module, so that other processes can run it.
         report: the table of the rows that are its own, as text; empty if none are.
         draw: draws its pictures of the rows into a folder, and returns the files; None has none.
+        has_shots: whether its runs differ in the number of seen anomalies.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Table:
     run: Callable[[Mapping[str, Any], Path | None], Mapping[str, Any] | Sequence[Mapping[str, Any]]]
     report: Callable[[Sequence[Row]], str]
     draw: Callable[[Sequence[Row], Path], list[Path]] | None = None
+    has_shots: bool = False
 
 
 def choose(name: str, asked: Sequence[str] | None, known: Sequence[str]) -> list[str]:

@@ -95,7 +95,9 @@ def test_a_table_runs_and_is_reported(name: str) -> None:
     assert [row["method"] for row in rows] == ["AHL(DRA)", other]
     assert all(0.3 < row["auroc"] <= 1 for row in rows)
     text = table.report([*rows, {"table": "another"}])
-    assert f"| {other} | {100 * rows[1]['auroc']:.1f} ± 0.0 |" in text
+    assert [line.split() for line in text.splitlines() if other in line] == [
+        ["|", *other.split(), "|", f"{100 * rows[1]['auroc']:.1f}", "|"]
+    ]
     assert table.report([{"table": "another"}]) == ""
 
 
@@ -112,9 +114,10 @@ def test_unknown_names_and_what_needs_data() -> None:
         tables()["ahl-devnet"].keys(Options(datasets=("isolet",)))
     with pytest.raises(ValueError, match="smoke: expected a table with a small form"):
         tables()["ahl-devnet"].keys(Options(smoke=True))
-    assert {key["set"] for key in tables()["ahl-hard"].keys(Options(splits=1))} == {
-        *("isolet", "mnist_r", "omniglot", "elpv", "aitex", "digits")
-    }
+    keys = tables()["ahl-hard"].keys(Options(splits=1))
+    assert {key["set"] for key in keys} == {"isolet", "mnist_r", "omniglot", "elpv", "aitex", "digits"}
+    assert {key["shots"] for key in keys} == {10, 1}
+    assert {key["shots"] for key in tables()["ahl-cross"].keys(Options(shots=(3,)))} == {3}
 
 
 @pytest.mark.parametrize("method", [ahl_methods.forest, ahl_methods.logistic_regression, ahl_methods.nearest_normal])
@@ -146,11 +149,26 @@ def test_draws_are_pairs() -> None:
         for m, gain in (("base", 0.0), ("ahl", 0.02 + (0.001 if (s, i) == ("a", 0) else 0)))
     ]
     found = ahl_tables.compare(rows, "ahl", "base")
-    assert found.n == 4
-    assert found.gain == pytest.approx(0.020125)
+    assert len(found.gains) == 4
+    assert found.gains.mean() == pytest.approx(0.020125)
+    assert found.sets == ["a", "b"]
     assert found.p < 1e-4
     assert ahl_tables.compare(rows, "base", "base").p == 1
     with pytest.raises(ValueError, match="expected two or more draws of 'ahl' and 'svm', got 0"):
         ahl_tables.compare(rows, "ahl", "svm")
-    text = ahl_tables.protocol_report([{"table": "t", **row} for row in rows], table="t", than="base")
-    assert "| ahl - base | 1 | +2.01 | 0.01 | 4 |" in text
+
+
+def test_a_data_set_with_fewer_draws_is_left_out_of_the_mean_over_data_sets() -> None:
+    rows = [
+        {"table": "t", "set": s, "task": "", "shots": m, "split": i, "seed": 0, "method": method, "auroc": value}
+        for s, n, gain in (("a", 3, 0.02), ("b", 3, 0.04), ("c", 2, 0.5), ("d", 1, 0.5))
+        for m in (10, 1)
+        for i in range(n)
+        for method, value in (("base", 0.4), ("AHL(base)", 0.4 + gain + 0.001 * i))
+    ]
+    lines = [line.replace(" ", "") for line in ahl_tables.protocol_report(rows, table="t").splitlines()]
+    gains = "+2.10±0.06|+4.10±0.06|+50.05±0.05||+3.10±0.06(a,b)|3|"
+    for m in (10, 1, "all"):
+        assert any(line.startswith(f"|AHL(base)-base|{m}|{gains}") for line in lines)
+    alone = 2 * "|40.0±0.0|40.0±0.0|40.0±0.0|40.0"
+    assert f"|base{alone}|" in lines

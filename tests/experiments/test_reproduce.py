@@ -65,6 +65,8 @@ def test_report_prints_draws_and_writes_into_a_page(out, tmp_path, capsys) -> No
         (["table1", "--datasets", "mnist"], "datasets: expected some of omniglot, .*; got mnist"),
         (["table1", "--splits", "0"], "splits: expected at least 1, got 0"),
         (["table1", "--jobs", "0"], "jobs: expected at least 1, got 0"),
+        (["table1", "--shots", "1"], r"shots: expected .*, for one of ahl-.*; got \(1,\) for table1"),
+        (["ahl-hard", "--shots", "10", "0"], r"shots: expected numbers of at least 1, .*; got \(10, 0\)"),
     ],
 )
 def test_bad_arguments(arguments: list[str], message: str, tmp_path, capsys) -> None:
