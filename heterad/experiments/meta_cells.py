@@ -16,6 +16,7 @@ from heterad.data import TaskSet
 from heterad.data.protocol import TargetRows
 from heterad.experiments.meta_methods import VARIANTS, Recipe, recipe
 from heterad.experiments.meta_sets import Split, draw_split, load_set
+from heterad.methods.baselines.target_only import TargetOnly
 from heterad.methods.meta import MetaLearner, meta_fit
 from heterad.ops import roc_auc
 from heterad.train import Settings
@@ -52,7 +53,8 @@ def run_cell(key: Mapping[str, Any], folder: Path | None) -> list[dict[str, Any]
 
     Returns:
         A row for each contamination of the target tasks: ``anomaly_ratio``, ``auc`` (mean over the target tasks),
-        ``seconds`` of training of the choice taken and ``test_seconds``, ``steps``, ``validation`` and ``hyper``.
+        ``seconds`` of training of the choice taken and ``test_seconds`` (of what learns from the target alone, those
+        of all choices, trained at once), ``steps``, ``validation`` and ``hyper``.
 
     Raises:
         OSError, ValueError: as ``load_set`` and ``draw_split``.
@@ -66,12 +68,11 @@ def run_cell(key: Mapping[str, Any], folder: Path | None) -> list[dict[str, Any]
         split = split._replace(targets={share: split.targets[share][:1] for share in (0.0, 0.05, 0.1, 0.5)})
     if how.meta_learned:
         trained = max(_train_all(how, grid, split, key["seed"]), key=lambda found: found.validation)
-        return _rows(trained, evaluate(trained.members, split))
-    tested = []
-    for hyper in grid:
-        learner = make(how, hyper, split, key["seed"])
-        tested.append((Trained(hyper, [learner], np.nan, 0, 0.0), evaluate([learner], split, 10 * CHUNK)))
-    return _rows(*max(tested, key=lambda found: np.mean([auc for auc, _ in found[1].values()])))
+        return _rows(trained, evaluate([trained.members], split)[0])
+    choices = [[make(how, hyper, split, key["seed"])] for hyper in grid]
+    tested = evaluate(choices, split, 10 * CHUNK)
+    best = max(range(len(grid)), key=lambda i: np.mean([auc for auc, _ in tested[i].values()]))
+    return _rows(Trained(grid[best], choices[best], np.nan, 0, 0.0), tested[best])
 
 
 def make(how: Recipe, hyper: Mapping[str, Any], split: Split, seed: int) -> MetaLearner:
@@ -81,19 +82,33 @@ def make(how: Recipe, hyper: Mapping[str, Any], split: Split, seed: int) -> Meta
     return learner
 
 
-def evaluate(members: Sequence[MetaLearner], split: Split, chunk: int = CHUNK) -> dict[float, tuple[float, float]]:
-    """Mean AUC over the target tasks, and the seconds taken, by contamination; ``chunk`` numbers at once."""
+def evaluate(
+    choices: Sequence[Sequence[MetaLearner]], split: Split, chunk: int = CHUNK
+) -> list[dict[float, tuple[float, float]]]:
+    """Mean AUC over the target tasks, and the seconds that all choices took together, by contamination.
+
+    Args:
+        choices: learners, or several each whose standardised scores are averaged.
+        split: whose targets are scored.
+        chunk: so many numbers of test rows at once.
+
+    Returns:
+        What each choice reaches.
+    """
     x = torch.as_tensor(split.x)
-    found: dict[float, tuple[float, float]] = {}
+    found: list[dict[float, tuple[float, float]]] = [{} for _ in choices]
     before: list[TargetRows] = []
     for share, targets in split.targets.items():
         if before and all(np.array_equal(t.support, b.support) for t, b in zip(targets, before, strict=True)):
-            found[share] = list(found.values())[-1]  # supports too small to tell 0 from 1 %
+            for of_choice in found:
+                of_choice[share] = list(of_choice.values())[-1]  # supports too small to tell 0 from 1 %
             continue
         before, started = targets, time.perf_counter()
         size = max(1, int(chunk / (len(targets[0].test) * x.shape[1])))
-        aucs = [auc for i in range(0, len(targets), size) for auc in _aucs(members, x, targets[i : i + size])]
-        found[share] = float(np.mean(aucs)), time.perf_counter() - started
+        aucs = torch.cat([_aucs(choices, x, targets[i : i + size]) for i in range(0, len(targets), size)], 1)
+        seconds = time.perf_counter() - started
+        for of_choice, mean in zip(found, aucs.mean(1).tolist(), strict=True):
+            of_choice[share] = mean, seconds
     return found
 
 
@@ -141,20 +156,34 @@ def _chosen(how: Recipe, hyper: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in hyper.items() if name not in how.fixed}
 
 
-def _aucs(members: Sequence[MetaLearner], x: Tensor, targets: Sequence[TargetRows]) -> list[float]:
+def _aucs(choices: Sequence[Sequence[MetaLearner]], x: Tensor, targets: Sequence[TargetRows]) -> Tensor:
+    """AUC of each choice on each target task."""
     support, support_mask = _padded(x, [t.support for t in targets])
     rows, real = _padded(x, [t.test for t in targets])
     truth, _ = _padded(torch.cat([torch.as_tensor(t.test_y) for t in targets]), _numbers([t.test_y for t in targets]))
-    total = torch.zeros(rows.shape[:-1])
     with torch.no_grad():
-        for learner in members:
-            scores = learner.score(rows, learner.adapt(support, support_mask))
-            if len(members) > 1:
-                kept = torch.where(real, scores, torch.nan)
-                middle = kept.nanmedian(-1, keepdim=True).values
-                scores = (scores - middle) / (kept - middle).abs().nanmedian(-1, keepdim=True).values.clamp(min=1e-12)
-            total += scores
-        return roc_auc(total, truth, mask=real).tolist()
+        adapted = iter(_adapt([learner for members in choices for learner in members], support, support_mask))
+        aucs = []
+        for members in choices:
+            total = torch.zeros(rows.shape[:-1])
+            for learner in members:
+                scores = learner.score(rows, next(adapted))
+                if len(members) > 1:
+                    kept = torch.where(real, scores, torch.nan)
+                    middle = kept.nanmedian(-1, keepdim=True).values
+                    scores = (scores - middle) / (kept - middle).abs().nanmedian(-1, keepdim=True).values.clamp(
+                        min=1e-12
+                    )
+                total += scores
+            aucs.append(roc_auc(total, truth, mask=real))
+        return torch.stack(aucs)
+
+
+def _adapt(learners: Sequence[MetaLearner], support: Tensor, mask: Tensor) -> list[Any]:
+    alone = [learner for learner in learners if isinstance(learner, TargetOnly)]
+    if alone:
+        return alone[0].adapt_all(alone, support, mask)
+    return [learner.adapt(support, mask) for learner in learners]
 
 
 def _padded(values: Tensor, rows: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:

@@ -65,7 +65,7 @@ def time_all(key: Mapping[str, Any], folder: Path | None) -> list[dict[str, Any]
                 loop.run()
                 trained[name].append(time.process_time() - started)
                 started = time.process_time()
-                evaluate([learner], part)
+                evaluate([[learner]], part)
                 tested[name].append(time.process_time() - started)
     finally:
         torch.set_num_threads(threads)

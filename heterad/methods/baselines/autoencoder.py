@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import huber_loss
 
-from heterad.methods.baselines.checks import at_least_one, check_rows, positive
-from heterad.methods.baselines.stacked import Weights, run, shares, stack, train
-from heterad.methods.baselines.target_only import TargetOnly
+from heterad.methods.baselines.checks import at_least_one, positive
+from heterad.methods.baselines.networks import Networks
+from heterad.methods.baselines.stacked import Weights, run
 from heterad.nn import MLP
 
 
-class AE(TargetOnly):
+class AE(Networks):
     """An autoencoder r trained to reconstruct the support set; the score is ||x - r(x)||².
 
-    All tasks start from the same weights, and the networks of all tasks of a batch are trained at once.
+    All tasks start from the same weights.
 
     Args:
         n_features: D, length of a row.
@@ -42,6 +42,7 @@ class AE(TargetOnly):
         torch.Size([4, 3])
     """
 
+    STACKED: ClassVar[tuple[str, ...]] = ("lam",)
     GRID: ClassVar[tuple[dict[str, Any], ...]] = ({"n_iter": 100}, {"n_iter": 500}, {"n_iter": 1000})
 
     def __init__(
@@ -57,26 +58,25 @@ class AE(TargetOnly):
         self.start = MLP((n_features, hidden, hidden, hidden, n_features), generator).requires_grad_(False)
         self.n_iter = at_least_one("n_iter", n_iter)
         self.lr = lr
+        self.lam = math.inf
 
-    def adapt(
-        self, support: Tensor, mask: Tensor | None = None, *, callback: Callable[[int, int], None] | None = None
-    ) -> Weights:
-        """Train a network for each task; ``callback`` is told the steps done and their number."""
-        check_rows(support, self.start.first.in_features)
-        share = shares(support, mask)
+    def nets(self) -> tuple[MLP, ...]:
+        """r."""
+        return (self.start,)
 
-        def loss(weights: Weights) -> Tensor:
-            return (self.errors(support, run(weights, support)).sum(-1) * share).sum(-1)
+    def slope(self, support: Tensor, share: Tensor, **stacked: Tensor) -> Callable[[Weights], tuple[Tensor, Tensor]]:
+        """The reconstruction, and the gradient of the mean of twice its Huber loss at lam / 2."""
+        bound = stacked["lam"] / 2
 
-        return train(stack(self.start, support.shape[:-2]), loss, self.n_iter, self.lr, callback)
+        def slope(weights: Weights) -> tuple[Tensor, Tensor]:
+            fit = run(weights, support)
+            return fit, (fit.detach() - support).clamp(-bound, bound) * (2 * share[..., None])
+
+        return slope
 
     def score(self, x: Tensor, adapted: Weights) -> Tensor:
         """The squared reconstruction error."""
         return (x - run(adapted, x)).square().sum(-1)
-
-    def errors(self, x: Tensor, fit: Tensor) -> Tensor:
-        """What is minimised, value by value: here the squared error."""
-        return (x - fit).square()
 
 
 class RobustAE(AE):
@@ -121,7 +121,3 @@ class RobustAE(AE):
     ) -> None:
         super().__init__(n_features, generator, n_iter=n_iter, hidden=hidden, lr=lr)
         self.lam = positive("lam", lam)
-
-    def errors(self, x: Tensor, fit: Tensor) -> Tensor:
-        """Twice the Huber loss."""
-        return 2 * huber_loss(fit, x, reduction="none", delta=self.lam / 2)

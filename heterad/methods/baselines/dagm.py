@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from heterad.methods.baselines.checks import at_least_one, check_rows
-from heterad.methods.baselines.stacked import Weights, run, shares, stack, train
-from heterad.methods.baselines.target_only import TargetOnly
+from heterad.methods.baselines.checks import at_least_one
+from heterad.methods.baselines.networks import Networks
+from heterad.methods.baselines.stacked import Weights, run
 from heterad.nn import MLP
 
 
@@ -31,7 +32,7 @@ class Mixture(NamedTuple):
         return -log_density.logsumexp(-2)
 
 
-class DAGM(TargetOnly):
+class DAGM(Networks):
     """An autoencoder and a Gaussian mixture of what it makes of a row, trained together on the support set.
 
     A row is described by its embedding, by its relative reconstruction error and by the cosine of row and
@@ -90,21 +91,25 @@ class DAGM(TargetOnly):
         self.lam_energy, self.lam_diagonal = lam_energy, lam_diagonal
         self.floor = floor
 
-    def adapt(self, support: Tensor, mask: Tensor | None = None) -> tuple[Weights, Mixture]:
-        """Train the networks of each task, then fit the mixture with them."""
-        check_rows(support, self.encoder.first.in_features)
-        share = shares(support, mask)
+    def nets(self) -> tuple[MLP, ...]:
+        """Encoder, decoder and estimation network."""
+        return self.encoder, self.decoder, self.estimator
 
-        def loss(weights: Weights) -> Tensor:
+    def slope(self, support: Tensor, share: Tensor, **stacked: Tensor) -> Callable[[Weights], tuple[Tensor, Tensor]]:
+        """The losses and their sum's gradient, which is one."""
+
+        def slope(weights: Weights) -> tuple[Tensor, Tensor]:
             z, error = self._describe(weights, support)
             mixture = self._fit(weights, z, share)
             variances = mixture.factor.square().sum(-1)
             fit = (share * (error + self.lam_energy * mixture.energy(z))).sum(-1)
-            return fit + self.lam_diagonal * (1 / variances).sum((-2, -1))
+            losses = fit + self.lam_diagonal * (1 / variances).sum((-2, -1))
+            return losses, torch.ones_like(losses)
 
-        nets = (self.encoder, self.decoder, self.estimator)
-        start = tuple(w for net in nets for w in stack(net, support.shape[:-2]))
-        weights = train(start, loss, self.n_iter, self.lr)
+        return slope
+
+    def finish(self, weights: Weights, support: Tensor, share: Tensor) -> tuple[Weights, Mixture]:
+        """Fit the mixture with the trained networks."""
         return weights, self._fit(weights, self._describe(weights, support)[0], share)
 
     def score(self, x: Tensor, adapted: tuple[Weights, Mixture]) -> Tensor:

@@ -1,12 +1,12 @@
-"""One small network for each task, as stacked weights: all of them run, and are trained, at once.
+"""Many small networks as stacked weights: all of them run, and are trained, at once.
 
 Stacked weights are a flat tuple, for each layer a matrix ``[..., n_in, n_out]`` and a bias ``[..., 1, n_out]``, where
-``...`` are the tasks.
+``...`` are the tasks, or models and tasks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 from torch import Tensor
@@ -31,36 +31,40 @@ def run(weights: Weights, x: Tensor) -> Tensor:
 
 def train(
     start: Weights,
-    loss: Callable[[Weights], Tensor],
-    n_iter: int,
+    slope: Callable[[Weights], tuple[Tensor, Tensor]],
+    n_iters: Collection[int],
     lr: float,
     callback: Callable[[int, int], None] | None = None,
-) -> Weights:
-    """Minimise the sum over tasks of their losses by Adam, which is as if each were minimised alone.
+) -> dict[int, Weights]:
+    """Minimise a sum of losses, one for each network, by Adam: which is as if each were minimised alone.
 
     Args:
         start: stacked weights to start from; not written to.
-        loss: the loss of each task, given stacked weights.
-        n_iter: number of steps.
+        slope: given stacked weights, something computed of them and the sum's gradient with respect to that.
+        n_iters: numbers of steps after which the weights are wanted.
         lr: learning rate.
         callback: told after each step how many are done and how many there are.
 
     Returns:
-        The trained weights, without a graph.
+        The weights, without a graph, after each of these numbers of steps.
 
     Cost:
-        ``n_iter`` forward and backward passes; memory four times the stacked weights.
+        ``max(n_iters)`` forward and backward passes; memory four times the stacked weights, and once for each number.
     """
     weights = tuple(w.detach().clone(memory_format=torch.contiguous_format).requires_grad_() for w in start)
     optimizer = torch.optim.Adam(weights, lr=lr, fused=True)
-    with torch.enable_grad():
-        for step in range(1, n_iter + 1):
-            optimizer.zero_grad(set_to_none=True)
-            loss(weights).sum().backward()
-            optimizer.step()
-            if callback is not None:
-                callback(step, n_iter)
-    return tuple(w.detach() for w in weights)
+    kept = {}
+    for step in range(1, max(n_iters) + 1):
+        with torch.enable_grad():
+            outputs, gradient = slope(weights)
+        for w, g in zip(weights, torch.autograd.grad(outputs, weights, gradient), strict=True):
+            w.grad = g
+        optimizer.step()
+        if step in n_iters:
+            kept[step] = tuple(w.detach().clone() for w in weights)
+        if callback is not None:
+            callback(step, max(n_iters))
+    return kept
 
 
 def shares(support: Tensor, mask: Tensor | None) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,6 +73,31 @@ def test_dagm_bears_a_component_that_no_row_belongs_to() -> None:
     learner.estimator.rest[-1].bias.copy_(torch.tensor([300.0, -300.0]))
     x = torch.randn(2, 9, 5, generator=torch.Generator().manual_seed(1))
     assert learner.score(x, learner.adapt(x)).isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["ae", "rae", "dagm"])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-3)])
+def test_many_learners_at_once_are_as_each_alone(name: str, dtype: torch.dtype, tolerance: float) -> None:
+    """The whole grid, two seeds and a width of their own, on ragged tasks; float32 steps of Adam amplify rounding."""
+    generator = torch.Generator().manual_seed(0)
+    method: Any = BASELINES[name]
+    grid = [{**hyper, "n_iter": hyper["n_iter"] // 50} for hyper in method.GRID]
+    choices = [*((hyper, seed) for hyper in grid for seed in (1, 2)), ({"hidden": 8, "n_iter": 3}, 1)]
+    learners = [method(5, torch.Generator().manual_seed(seed), **h).to(dtype) for h, seed in choices]
+    support, tests = (torch.randn(2, n, 5, generator=generator, dtype=dtype) for n in (20, 7))
+    mask = torch.arange(20) < torch.tensor([[20], [11]])
+    for learner, adapted in zip(learners, method.adapt_all(learners, support, mask), strict=True):
+        for t, n in enumerate((20, 11)):
+            alone = learner.score(tests[t], learner.adapt(support[t, :n]))
+            found = learner.score(tests, adapted)[t]
+            torch.testing.assert_close(found, alone, atol=tolerance, rtol=tolerance)
+
+
+def test_learners_that_differ_in_steps_alone_are_trained_once() -> None:
+    told = []
+    learners = [RobustAE(5, torch.Generator().manual_seed(0), lam=lam, n_iter=n) for lam in (0.1, 1.0) for n in (3, 9)]
+    RobustAE.adapt_all(learners, torch.ones(2, 4, 5), callback=lambda *step: told.append(step))
+    assert told == [(step, 9) for step in range(1, 10)]
 
 
 @pytest.mark.parametrize(("learner", "estimator"), [(OneClassSVM, "OneClassSVM"), (IsolationForest, "IsolationForest")])
