@@ -43,17 +43,16 @@ struct Ridge {
   static constexpr int64_t C = Simd<T>::block;
   int64_t n, ld, j, jp;   // real rows, padded; embedding, padded
   int64_t* rows;          // where the real rows lie
-  T *u, *ut, *li;         // U [ld, jp], its transpose, L^-1 [jp, jp]
-  T *m, *mt;              // M = U L^-1 / sqrt(N) [ld, jp] and its transpose: W = Y'M
-  T *hat, *hat_room;      // K [n, ld]; hat is null where two products with U are cheaper
+  T *u, *li, *m;          // U [ld, jp], L^-1 [jp, jp], M = U L^-1 / sqrt(N) [ld, jp]: W = Y'M
+  T *ut, *hat, *hat_room; // to project: U' [jp, ld], K [n, ld]; hat is null where two products with U are cheaper
 
-  Ridge(Arena& arena, int64_t most, int64_t j, bool want_hat) : j(j), jp(padded(j)) {
+  Ridge(Arena& arena, int64_t most, int64_t j, bool projects) : j(j), jp(padded(j)), ut(nullptr), hat(nullptr) {
     rows = arena.take<int64_t>(most);
-    T** tall[] = {&u, &ut, &m, &mt};
-    for (T** t : tall) *t = arena.take<T>(padded(most) * jp);
+    T** tall[] = {&u, &m, &ut};
+    for (int i = 0; i < (projects ? 3 : 2); ++i) *tall[i] = arena.take<T>(padded(most) * jp);
     li = arena.take<T>(jp * jp);
     const int64_t side = most < 2 * j ? most : 2 * j;
-    hat_room = want_hat ? arena.take<T>(side * padded(side)) : nullptr;
+    hat_room = projects ? arena.take<T>(side * padded(side)) : nullptr;
   }
 
   void find_rows(const bool* mask, int64_t total) {
@@ -65,16 +64,14 @@ struct Ridge {
 
   void pack(const T* u_saved, const T* li_saved) {
     gather(u_saved, j, rows, n, 0, j, u, jp);
-    transpose(u, jp, ld, jp, ut, ld);
-    for (int64_t i = 0; i < j; ++i) copy_row(li_saved + i * j, j, li + i * jp, jp);
-    fill(li + j * jp, (jp - j) * jp, T(0));
-    product(n, j, j, ut, ld, li, jp, m, jp);
+    pad(li_saved, j, j, j, li, jp);
+    product<Left::by_row, Right::lower>(n, j, j, u, jp, li, jp, m, jp);
     const T scale = T(1 / std::sqrt(double(n > 0 ? n : 1)));
     for (int64_t i = 0; i < n * jp; ++i) m[i] *= scale;
-    fill(m + n * jp, (ld - n) * jp, T(0));
-    transpose(m, jp, ld, jp, mt, ld);
+    if (!ut) return;
+    transpose(u, jp, ld, jp, ut, ld);
     hat = n <= 2 * j ? hat_room : nullptr;  // K costs 2 N N a column, U (U'y) 4 N J
-    if (hat) product(n, n, j, ut, ld, ut, ld, hat, ld);
+    if (hat) product<Left::by_row>(n, n, j, u, jp, ut, ld, hat, ld);
   }
 
   // p = K y, for `cols` columns of a block; without K leaves U'y in v
@@ -86,49 +83,59 @@ struct Ridge {
 
   // w [cols, J] of the block of columns y
   void weights(const T* y, int64_t cols, T* tmp, T* w) const {
+    if (j == jp) return product(cols, j, n, y, C, m, jp, w, j);
     product(cols, j, n, y, C, m, jp, tmp, jp);
     for (int64_t d = 0; d < cols; ++d)
       for (int64_t i = 0; i < j; ++i) w[d * j + i] = tmp[d * jp + i];
   }
 
-  // g = M grad_w' (onto: added to g), the gradient of y;  e [n, jp] += y grad_w, from which derivative() takes that of M
-  void weights_bwd(const T* grad_w, const T* y, int64_t cols, T* tmp, T* tmp_t, T* g, bool onto, T* e) const {
-    for (int64_t d = 0; d < cols; ++d) copy_row(grad_w + d * j, j, tmp + d * jp, jp);
-    fill(tmp + cols * jp, (C - cols) * jp, T(0));
-    transpose(tmp, jp, C, jp, tmp_t, C);
-    product<Left::by_block>(n, j, cols, y, C, tmp, jp, e, jp, true);
-    product(n, cols, j, mt, ld, tmp_t, C, g, C, onto);
+  // g = M grad_w', the gradient of y;  e [n, jp] = y grad_w, from which derivative() takes that of M; or added to them
+  void weights_bwd(const T* grad_w, const T* y, int64_t cols, T* tmp, T* tmp_t, T* g, bool add_g, T* e, bool add_e) const {
+    if (j < jp || cols < C) {
+      pad(grad_w, j, cols, j, tmp, jp);
+      fill(tmp + cols * jp, (C - cols) * jp, T(0));
+      grad_w = tmp;
+    }
+    transpose(grad_w, jp, C, jp, tmp_t, C);
+    product<Left::by_block>(n, j, cols, y, C, grad_w, jp, e, jp, add_e);
+    product<Left::by_row>(n, cols, j, m, jp, tmp_t, C, g, C, add_g);
   }
 };
 
 // Scratch in double for factor() and derivative()
 struct Work {
-  double *tall[3], *flat, *square[3], *wide, *hat[2];
+  double *tall[4], *square[3], *wide, *hat[2];
   Work(Arena& arena, int64_t n, int64_t j, bool want_hat) {
     const int64_t ld = padded(n), jp = padded(j), side = want_hat ? n < 2 * j ? ld : padded(2 * j) : 0;
     for (double*& t : tall) t = arena.take<double>(ld * jp);
-    flat = arena.take<double>(jp * ld);
     for (double*& s : square) s = arena.take<double>(jp * jp);
     wide = arena.take<double>(jp * 2 * jp);
     for (double*& k : hat) k = arena.take<double>(side * side);
   }
 };
 
-// [C | I] -> [L' | L^-1] by elimination, rows of 2 jp; what lies below the diagonal of L' is not zeroed.
+// [C | I] -> [L' | L^-1] by elimination, rows of 2 jp; what lies below the diagonal of L' is not zeroed. Eight pivots
+// at a time: their own rows one by one, the rows below by a product with minus [8, jp], in `minus`.
 // False at a pivot that is not positive.
-inline bool eliminate(double* c, int64_t j, int64_t jp) {
+inline bool eliminate(double* c, int64_t j, int64_t jp, double* minus) {
   constexpr int W = Simd<double>::width;
-  for (int64_t k = 0; k < j; ++k) {
-    double* pivot = c + k * 2 * jp;
-    if (!(pivot[k] > 0)) return false;
-    const double inv = 1 / std::sqrt(pivot[k]);
-    const int64_t begin = k / W * W, end = jp + k + 1;
-    for (int64_t i = begin; i < end; i += W) store(pivot + i, load(pivot + i) * inv);
-    for (int64_t r = k + 1; r < j; ++r) {
-      double* row = c + r * 2 * jp;
-      const double s = pivot[r];
-      for (int64_t i = begin; i < end; i += W) store(row + i, load(row + i) - s * load(pivot + i));
+  constexpr int64_t kPivots = 8;
+  for (int64_t first = 0; first < j; first += kPivots) {
+    const int64_t last = first + kPivots < j ? first + kPivots : j;
+    for (int64_t k = first; k < last; ++k) {
+      double* pivot = c + k * 2 * jp;
+      if (!(pivot[k] > 0)) return false;
+      const double inv = 1 / std::sqrt(pivot[k]);
+      const int64_t begin = k / W * W, end = jp + k + 1;
+      for (int64_t i = begin; i < end; i += W) store(pivot + i, load(pivot + i) * inv);
+      for (int64_t r = k + 1; r < last; ++r) {
+        double* row = c + r * 2 * jp;
+        const double s = pivot[r];
+        for (int64_t i = begin; i < end; i += W) store(row + i, load(row + i) - s * load(pivot + i));
+      }
+      for (int64_t i = begin; i < jp; i += W) store(minus + (k - first) * jp + i, -load(pivot + i));
     }
+    product(j - last, jp, last - first, minus + last, jp, c + first * 2 * jp + last, 2 * jp, c + last * 2 * jp + last, 2 * jp, true);
   }
   return true;
 }
@@ -138,19 +145,19 @@ template <typename T>
 bool factor(const Ridge<T>& t, const Work& work, const T* h, T mu, T* u, T* li) {
   const int64_t n = t.n, j = t.j, jp = t.jp;
   const double rows = double(n > 0 ? n : 1), scale = 1 / std::sqrt(rows);
-  double *hd = work.tall[0], *ht = work.flat, *ud = work.tall[1], *c = work.wide, *upper = work.square[0];
+  double *hd = work.tall[0], *ud = work.tall[1], *c = work.wide, *upper = work.square[0];
   gather(h, j, t.rows, n, 0, j, hd, jp);
-  fill(c, j * 2 * jp, 0.0);
   product(j, j, n, hd, jp, hd, jp, c, 2 * jp);
   double trace = 0;
   for (int64_t i = 0; i < j; ++i) {
     double* row = c + i * 2 * jp;
     for (int64_t k = 0; k < j; ++k) row[k] /= rows;
     trace += row[i] += double(mu);
+    fill(row + j, 2 * jp - j, 0.0);
     row[jp + i] = 1;
   }
   const bool finite = trace - trace == 0;
-  if (!finite || !eliminate(c, j, jp)) {
+  if (!finite || !eliminate(c, j, jp, work.square[1])) {
     for (int64_t r = 0; r < n; ++r) fill(u + t.rows[r] * j, j, T(NAN));
     fill(li, j * j, T(NAN));
     return !finite;
@@ -159,8 +166,7 @@ bool factor(const Ridge<T>& t, const Work& work, const T* h, T mu, T* u, T* li) 
     for (int64_t k = 0; k < j; ++k) li[i * j + k] = k <= i ? T(c[i * 2 * jp + jp + k]) : T(0);
   fill(c + j * 2 * jp, (jp - j) * 2 * jp, 0.0);
   transpose(c + jp, 2 * jp, jp, jp, upper, jp);
-  transpose(hd, jp, t.ld, jp, ht, t.ld);
-  product(n, j, j, ht, t.ld, upper, jp, ud, jp);
+  product<Left::by_row, Right::upper>(n, j, j, hd, jp, upper, jp, ud, jp);
   for (int64_t r = 0; r < n; ++r)
     for (int64_t i = 0; i < j; ++i) u[t.rows[r] * j + i] = T(ud[r * jp + i] * scale);
   return true;
@@ -184,9 +190,9 @@ template <typename T>
 T derivative(const Ridge<T>& t, const Work& work, const Parts<T>& from_k, const Parts<T>& from_w, T* grad_h) {
   const int64_t n = t.n, j = t.j, jp = t.jp, ld = t.ld, size = n * jp;
   const double scale = 1 / std::sqrt(double(n > 0 ? n : 1));
-  double *ud = work.tall[0], *f = work.tall[1], *g = work.tall[2], *flat = work.flat;
+  double *ud = work.tall[0], *f = work.tall[1], *g = work.tall[2], *e = work.tall[3];
   double *psi = work.square[0], *li = work.square[1], *tmp = work.square[2];
-  for (int64_t i = 0; i < ld * jp; ++i) ud[i] = double(t.u[i]);
+  for (int64_t i = 0; i < size; ++i) ud[i] = double(t.u[i]);
   for (int64_t i = 0; i < jp * jp; ++i) li[i] = double(t.li[i]);
   if (t.hat && from_k.count) {
     double *dk = work.hat[0], *dkt = work.hat[1];
@@ -198,14 +204,13 @@ T derivative(const Ridge<T>& t, const Work& work, const Parts<T>& from_k, const 
   } else {
     from_k.add_up(size, f);
   }
-  fill(f + size, (ld - n) * jp, 0.0);
-  fill(g, ld * jp, 0.0);
   if (from_w.count) {  // F_W = E L^-T / sqrt(N)
-    from_w.add_up(size, g);
-    transpose(g, jp, ld, jp, flat, ld);
+    from_w.add_up(size, e);
     for (int64_t i = 0; i < jp * jp; ++i) tmp[i] = li[i] * scale;
     transpose(tmp, jp, jp, jp, psi, jp);
-    product(n, j, j, flat, ld, psi, jp, g, jp);
+    product<Left::by_row, Right::upper>(n, j, j, e, jp, psi, jp, g, jp);
+  } else {
+    fill(g, size, 0.0);
   }
   for (int64_t i = 0; i < size; ++i) {  // F_K + F_W, and F_K / 2 + F_W
     const double k = f[i], w = g[i];
@@ -213,16 +218,15 @@ T derivative(const Ridge<T>& t, const Work& work, const Parts<T>& from_k, const 
     g[i] = k / 2 + w;
   }
   product(j, j, n, ud, jp, g, jp, tmp, jp);
-  for (int64_t i = 0; i < j; ++i)
-    for (int64_t k = 0; k < j; ++k) psi[i * jp + k] = -(tmp[i * jp + k] + tmp[k * jp + i]);
-  product(j, j, j, psi, jp, li, jp, tmp, jp);
+  fill(tmp + j * jp, (jp - j) * jp, 0.0);
+  transpose(tmp, jp, jp, jp, psi, jp);
+  for (int64_t i = 0; i < j * jp; ++i) psi[i] = -(psi[i] + tmp[i]);
+  product<Left::by_row, Right::lower>(j, j, j, psi, jp, li, jp, tmp, jp);
   double trace = 0;
   for (int64_t i = 0; i < j; ++i)
     for (int64_t k = 0; k <= i; ++k) trace += tmp[i * jp + k] * li[i * jp + k];
-  transpose(f, jp, ld, jp, flat, ld);
-  product(n, j, j, flat, ld, li, jp, g, jp);
-  transpose(ud, jp, ld, jp, flat, ld);
-  product(n, j, j, flat, ld, tmp, jp, g, jp, true);
+  product<Left::by_row, Right::lower>(n, j, j, f, jp, li, jp, g, jp);
+  product<Left::by_row>(n, j, j, ud, jp, tmp, jp, g, jp, true);
   for (int64_t r = 0; r < n; ++r)
     for (int64_t i = 0; i < j; ++i) grad_h[t.rows[r] * j + i] = T(g[r * jp + i] * scale);
   return T(trace / 2);

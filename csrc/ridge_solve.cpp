@@ -80,12 +80,11 @@ struct Backward {
 
   void segment(State& t, const Own& own, int64_t b, int64_t s) const {
     const auto [tasks, n, d, j, threads] = size;
-    fill(t.fw.part(s), t.fw.stride, T(0));
     const Columns<T> columns(d);
     for (int64_t block = columns.start(s); block < columns.start(s + 1); ++block) {
       const int64_t first = block * C, cols = d - first < C ? d - first : C;
       gather(y + b * n * d, d, t.rows, t.n, first, cols, own.y, C);
-      t.weights_bwd(grad_w + (b * d + first) * j, own.y, cols, own.tmp, own.tmp_t, own.g, false, t.fw.part(s));
+      t.weights_bwd(grad_w + (b * d + first) * j, own.y, cols, own.tmp, own.tmp_t, own.g, false, t.fw.part(s), block > columns.start(s));
       scatter(own.g, C, t.rows, t.n, first, cols, grad_y + b * n * d, d);
     }
   }

@@ -162,11 +162,10 @@ struct Backward {
     const Columns<T> columns(size.d);
     t.lam[s] = 0;
     fill(t.fk.part(s), t.fk.stride, T(0));
-    if (grad_w) fill(t.fw.part(s), t.fw.stride, T(0));
     fill(own.v, t.jp * C, T(0));
     for (int64_t block = columns.start(s); block < columns.start(s + 1); ++block) {
       replay(t, own, b, block * C);
-      walk_back(t, own, b, block * C, t.fk.part(s), t.fw.part(s), t.lam[s]);
+      walk_back(t, own, b, block * C, t.fk.part(s), t.fw.part(s), block > columns.start(s), t.lam[s]);
     }
   }
 
@@ -193,7 +192,8 @@ struct Backward {
     }
   }
 
-  void walk_back(const State& t, const Own& own, int64_t b, int64_t first, T* fk, T* fw, double& sum) const {
+  void walk_back(const State& t, const Own& own, int64_t b, int64_t first, T* fk, T* fw, bool add_fw,
+                 double& sum) const {
     const auto [tasks, n, d, j, n_iter, threads] = size;
     const int64_t cols = d - first < C ? d - first : C, count = t.n * C, at = b * n * d, step = padded(n) * C;
     T *dx = own.p, *g = own.g;
@@ -214,7 +214,7 @@ struct Backward {
       }
       if (i == n_iter - 1 && grad_w) {
         const T* y = y_of(t, own, i);
-        t.weights_bwd(grad_w + (b * d + first) * j, y, cols, own.tmp, own.vt, g, i < steps(), fw);
+        t.weights_bwd(grad_w + (b * d + first) * j, y, cols, own.tmp, own.vt, g, i < steps(), fw, add_fw);
       }
     }
     add(count, dx, g, dx);

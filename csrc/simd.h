@@ -153,19 +153,24 @@ void tile_of(int64_t rows, int64_t depth, const T* a, int64_t ld_a, const T* b, 
   tile<T, L, R, C>(depth, a, ld_a, b, ld_b, c, ld_c, add);
 }
 
+// What of the right factor of a product is not zero: all of it, or of a triangular one b[k, i] with k <= i, or k >= i.
+enum class Right { whole, upper, lower };
+
 // c [rows, cols] (+)= a [rows, depth] b [depth, cols]; cols rounds up to whole vectors, in b and in c
-template <Left L = Left::by_depth, typename T>
+template <Left L = Left::by_depth, Right R = Right::whole, typename T>
 void product(int64_t rows, int64_t cols, int64_t depth, const T* a, int64_t ld_a, const T* b, int64_t ld_b, T* c,
              int64_t ld_c, bool add = false) {
   constexpr int W = Simd<T>::width;
   const int64_t tiles = (rows + kTile - 1) / kTile;
   for (int64_t j = 0; j < cols; j += 2 * W) {
+    const int64_t first = R == Right::lower ? j : 0, last = R == Right::upper && j + 2 * W < depth ? j + 2 * W : depth;
+    const T* right = b + first * ld_b + j;
     for (int64_t t = 0; t < tiles; ++t) {
       const int64_t r = rows * t / tiles, height = rows * (t + 1) / tiles - r;
-      const T* left = a + place<T, L>(r, 0, ld_a);
+      const T* left = a + place<T, L>(r, first, ld_a);
       T* out = c + r * ld_c + j;
-      if (cols - j > W) tile_of<T, L, kTile, 2>(height, depth, left, ld_a, b + j, ld_b, out, ld_c, add);
-      else tile_of<T, L, kTile, 1>(height, depth, left, ld_a, b + j, ld_b, out, ld_c, add);
+      if (cols - j > W) tile_of<T, L, kTile, 2>(height, last - first, left, ld_a, right, ld_b, out, ld_c, add);
+      else tile_of<T, L, kTile, 1>(height, last - first, left, ld_a, right, ld_b, out, ld_c, add);
     }
   }
 }
