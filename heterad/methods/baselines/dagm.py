@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cosine_similarity
 
 from heterad.methods.baselines.checks import at_least_one
 from heterad.methods.baselines.networks import Networks
@@ -95,7 +94,9 @@ class DAGM(Networks):
         """Encoder, decoder and estimation network."""
         return self.encoder, self.decoder, self.estimator
 
-    def slope(self, support: Tensor, share: Tensor, **stacked: Tensor) -> Callable[[Weights], tuple[Tensor, Tensor]]:
+    def slope(
+        self, support: Tensor, share: Tensor, **stacked: Sequence[float]
+    ) -> Callable[[Weights], tuple[Tensor, Tensor]]:
         """The losses and their sum's gradient, which is one."""
 
         def slope(weights: Weights) -> tuple[Tensor, Tensor]:
@@ -121,9 +122,10 @@ class DAGM(Networks):
         """Embedding and reconstruction features ``[..., N, L]``, and the squared reconstruction errors."""
         code = run(weights[:4], x)
         fit = run(weights[4:8], code)
-        error = (x - fit).square().sum(-1)
-        relative = (error / x.square().sum(-1).clamp(min=1e-12)).clamp(min=1e-12).sqrt()
-        return torch.cat([code, relative[..., None], cosine_similarity(x, fit, -1)[..., None]], -1), error
+        size, fit_size, error = (v.square().sum(-1) for v in (x, fit, x - fit))
+        relative = (error / size.clamp(min=1e-12)).clamp(min=1e-12).sqrt()
+        cosine = (size + fit_size - error) / 2 * (size * fit_size).clamp(min=1e-24).rsqrt()
+        return torch.cat([code, relative[..., None], cosine[..., None]], -1), error
 
     def _fit(self, weights: Weights, z: Tensor, share: Tensor) -> Mixture:
         member = run(weights[8:], z).softmax(-1) * share.unsqueeze(-1)

@@ -37,13 +37,15 @@ class Networks(TargetOnly):
         """The networks with the weights to start from."""
 
     @abstractmethod
-    def slope(self, support: Tensor, share: Tensor, **stacked: Tensor) -> Callable[[Weights], tuple[Tensor, Tensor]]:
+    def slope(
+        self, support: Tensor, share: Tensor, **stacked: Sequence[float]
+    ) -> Callable[[Weights], tuple[Tensor, Tensor]]:
         """What ``train`` descends.
 
         Args:
             support: rows ``[M, ..., N, D]`` of M models.
             share: weight of each row in its task's mean ``[..., N]``.
-            stacked: each of ``STACKED``, ``[M, 1, ..., 1]``.
+            stacked: each of ``STACKED``, of every model.
         """
 
     def finish(self, weights: Weights, support: Tensor, share: Tensor) -> Any:
@@ -83,10 +85,7 @@ class Networks(TargetOnly):
         for models in stacks.values():
             first = [learners[same[0]] for same in models.values()]
             every = support.expand(len(first), *support.shape).contiguous()
-            one = [1] * support.ndim
-            stacked = {
-                name: support.new_tensor([getattr(m, name) for m in first]).reshape(-1, *one) for name in cls.STACKED
-            }
+            stacked = {name: [getattr(m, name) for m in first] for name in cls.STACKED}
             start = [[w for net in m.nets() for w in stack(net, support.shape[:-2])] for m in first]
             n_iters = {learners[i].n_iter for same in models.values() for i in same}
             trained = train(
