@@ -81,7 +81,7 @@ def cells(found: Mapping[str, Mapping[Place, float]]) -> dict[str, Cell]:
     result = {}
     for name, mean in means.items():
         error = standard_error(split_means(found[name]))
-        bold = name == best or _alike(found[best], found[name])
+        bold = len(means) > 1 and (name == best or _alike(found[best], found[name]))
         result[name] = Cell(mean, error, len(found[name]), bold)
     return result
 
@@ -108,37 +108,52 @@ def table(
     datasets: Sequence[str] = tuple(NAMES),
     special: bool = True,
 ) -> str:
-    """A line for each data set and a line of the paper's figures below it.
+    """A line for each data set, or each grid where there are several of it, and the paper's figures below.
 
     Columns and lines without a single run are left out. The table is empty if there are no rows and, where it is
     ``special``, if there are none but those of methods as they are, which every table shares.
     """
-    by_set = {}
+    by_line: dict[str, dict[str, Cell]] = {}
+    last: dict[str, str] = {}
+    grids: set[str] = set()
     for dataset in datasets:
-        found = {c.label: values(rows, dataset, c.method, c.variant) for c in columns}
-        if any(found[c.label] for c in columns if c.variant or not special):
-            by_set[dataset] = cells(found)
-    if not by_set:
+        found = _by_grid(rows, dataset, columns, special)
+        for grid, runs in found.items():
+            last[dataset] = f"{NAMES[dataset]}, {grid} grid" if len(found) > 1 else NAMES[dataset]
+            by_line[last[dataset]] = cells(runs)
+        grids.update(found)
+    if not by_line:
         return ""
-    shown = [c for c in columns if any(c.label in line for line in by_set.values())]
+    shown = [c for c in columns if any(c.label in line for line in by_line.values())]
     lines = [["Data", *(c.label for c in shown)]]
-    for dataset, line in by_set.items():
-        lines.append([NAMES[dataset], *(_text(line.get(c.label)) for c in shown)])
-        if dataset in paper:
+    for name, line in by_line.items():
+        lines.append([name, *(_text(line.get(c.label)) for c in shown)])
+        for dataset in (d for d in last if last[d] == name and d in paper):
             published = [paper[dataset].get(c.name) for c in shown]
             lines.append(["*paper*", *("" if v is None else f"{v:.2f}" for v in published)])
-    names = {(c.method, c.variant) for c in shown}
-    grids = {str(r["grid"]) for r in rows if r.get("dataset") in by_set and (r["method"], r["variant"]) in names}
-    return f"**{title}**\n\n{markdown(lines)}\n\n{counted(by_set)} Grid: {', '.join(sorted(grids))}."
+    return f"**{title}**\n\n{markdown(lines)}\n\n{counted(by_line)} Grid: {', '.join(sorted(grids))}."
 
 
-def counted(by_set: Mapping[str, Mapping[str, Cell]]) -> str:
-    """How many runs the means are of."""
+def _by_grid(
+    rows: Sequence[Row], dataset: str, columns: Sequence[Column], special: bool
+) -> dict[str, dict[str, dict[Place, float]]]:
+    """The runs of each column, by the grid their hyper-parameters are of; without columns there are no grids."""
+    names = {(c.method, c.variant) for c in columns if c.variant or not special}
+    own = [row for row in rows if row.get("dataset") == dataset and "grid" in row]
+    grids = sorted({row["grid"] for row in own if (row["method"], row["variant"]) in names}, reverse=True)
+    by_grid = {grid: [row for row in own if row["grid"] == grid] for grid in grids}
+    return {
+        grid: {c.label: values(part, dataset, c.method, c.variant) for c in columns} for grid, part in by_grid.items()
+    }
+
+
+def counted(by_line: Mapping[str, Mapping[str, Cell]]) -> str:
+    """How many runs the means of each line are of."""
     parts = []
-    for dataset, line in by_set.items():
+    for name, line in by_line.items():
         numbers = sorted({cell.n for cell in line.values()})
-        parts.append(f"{NAMES[dataset]} {' to '.join(str(n) for n in sorted({numbers[0], numbers[-1]}))}")
-    return f"Runs (splits × label ratios × seeds) of each mean: {', '.join(parts)}; ± standard error over splits."
+        parts.append(f"{name} {' to '.join(str(n) for n in sorted({numbers[0], numbers[-1]}))}")
+    return f"Runs (splits × label ratios × seeds) of each mean: {'; '.join(parts)}; ± standard error over splits."
 
 
 def markdown(lines: Sequence[Sequence[str]]) -> str:

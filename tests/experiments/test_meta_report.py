@@ -69,6 +69,19 @@ def test_rows_that_every_table_shares_fill_none_but_the_first() -> None:
     assert "w/o A" in table([*rows, row("ours", 0, 0.8, variant="w/o A")], "Title", columns, {})
 
 
+def test_each_grid_has_a_line_of_its_own() -> None:
+    short = [row(m, s, v + s / 100, grid="short") for s in range(2) for m, v in (("ours", 0.9), ("if", 0.7))]
+    columns = [Column("Ours", "ours", "", "ours"), Column("IF", "if", "", "if")]
+    paper = {"isolet": {"ours": 95.69, "if": 92.54}}
+    text = table([*short, row("ours", 0, 0.8)], "Title", columns, paper, special=False).splitlines()
+    assert text[4:7] == [
+        "| Isolet, short grid | **90.50** ± 0.50 | 70.50 ± 0.50 |",
+        "| Isolet, full grid  |            80.00 |              |",
+        "| *paper*            |            95.69 |        92.54 |",
+    ]
+    assert "Isolet, short grid 2; Isolet, full grid 1;" in text[-1]
+
+
 def test_starts_and_times() -> None:
     assert report_starts([row("ours", 0, 0.9, dataset="mnist_r")]) == ""
     rows = [row("ours", 0, 0.8, dataset="mnist_r", variant=v) for v in ("", "w/o Initial", "w/o Initial, I=50")]
