@@ -100,10 +100,11 @@ void forward_chunk(const Mlp& z, const Packed<T>& packed, const Layers<const T>&
     const int64_t cols = z.width[l + 1], ld = Mlp::wide(cols);
     const bool direct = last && cols == ld;
     T* y = direct ? out + begin * cols : !last && saved ? saved + z.hidden(l + 1) + begin * ld : room[l % 2];
+    const bool of_task = l == 0 && z.context;
+    int64_t task = of_task ? begin / z.n : 0, next = of_task ? (task + 1) * z.n - begin : count;
     for (int64_t r = 0; r < count; ++r) {
-      const T* start = l == 0 && z.context ? first + (begin + r) / z.n * ld : nullptr;
-      for (int64_t i = 0; i < cols; ++i) y[r * ld + i] = start ? start[i] : layers.b[l][i];
-      for (int64_t i = cols; i < ld; ++i) y[r * ld + i] = 0;
+      if (r == next) ++task, next += z.n;
+      copy_row(of_task ? first + task * ld : layers.b[l], cols, y + r * ld, ld);
     }
     product<Left::by_row>(count, cols, z.width[l], in, ld_in, packed.w[l], ld, y, ld, true);
     if (last && !direct) {

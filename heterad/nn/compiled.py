@@ -11,11 +11,15 @@ from heterad.ops import _backend
 from heterad.ops._library import traced, transformed
 
 
-def serves(*tensors: Tensor | None) -> bool:
-    """True for an eager call on CPU tensors of one type, float32 or float64, none of them empty.
-
-    Tracing, dispatch modes, transforms of ``torch.func`` and autocast see torch's own ops instead.
+def eager() -> bool:
+    """True for a call that compiled code may serve; tracing, dispatch modes, transforms of ``torch.func`` and autocast
+    see torch's own ops instead.
     """
+    return not (traced() or transformed() or torch.is_autocast_enabled("cpu") or not _backend.native())
+
+
+def alike(*tensors: Tensor | None) -> bool:
+    """True for CPU tensors of one type, float32 or float64, none of them empty."""
     dtype = None
     for t in tensors:
         if t is None:
@@ -26,7 +30,12 @@ def serves(*tensors: Tensor | None) -> bool:
                 return False
         if t.dtype is not dtype or not t.is_cpu or t.numel() == 0:
             return False
-    return not (traced() or transformed() or torch.is_autocast_enabled("cpu") or not _backend.native())
+    return True
+
+
+def serves(*tensors: Tensor | None) -> bool:
+    """True for an eager call on such tensors."""
+    return eager() and alike(*tensors)
 
 
 def twice(

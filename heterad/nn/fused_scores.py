@@ -5,14 +5,14 @@ With one task a step, what surrounds the parts of this composition costs as much
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from heterad.nn.compiled import serves, twice
-from heterad.nn.mlp import MLP
+from heterad.nn.compiled import alike, eager, twice
 from heterad.nn.robust_autoencoder import RobustAutoencoder
 from heterad.nn.set_encoder import SetEncoder, SetTransformer
 from heterad.ops._library import address, differentiates, direct
@@ -64,48 +64,117 @@ def query_scores(
     Source:
         Kumagai et al. (2023), Algorithm 1, lines 5 to 10.
     """
-    log_lam = autoencoder.log_lam
+    found = _composition(encoder, autoencoder)
     if (
-        isinstance(encoder, SetEncoder)
-        and autoencoder.v is not None
-        and autoencoder.center is None
-        and log_lam is not None
-        and log_lam.ndim == 0
+        found is not None
+        and eager()
         and rows.ndim == 3
         and 0 < n_support < rows.shape[1]
-        and rows.shape[2] == encoder.f.sizes[0]
+        and rows.shape[2] == found.widths[0][0]
         and not rows.requires_grad
     ):
-        nets = encoder.f, encoder.g, autoencoder.h, autoencoder.v
-        tensors = [*(t for net in nets for t in net.tensors()), log_lam, autoencoder.log_mu]
-        if serves(rows, *tensors):
-            model = Model(encoder, autoencoder, nets, n_support, tensors)
+        tensors = found.tensors()
+        addresses = found.addresses(tensors)
+        if found.serves(rows, tensors, addresses):
+            model = Model(found, autoencoder, n_support, tensors)
             if differentiates(*tensors):
-                whole = vector is not None and _within(vector, tensors)
+                whole = vector is not None and _within(vector, addresses)
                 return _apply(model, rows, mask, vector if whole else None, *(() if whole else tensors))
             return model.forward(rows, mask)[0]
     return plain(encoder, autoencoder, rows, n_support, mask)
 
 
-class Model(NamedTuple):
-    """The composition's parts."""
+class Composition:
+    """What stays the same from call to call: an encoder and an autoencoder of the paper's own form, taken apart."""
 
-    encoder: SetEncoder
+    def __init__(self, encoder: SetEncoder, autoencoder: RobustAutoencoder) -> None:
+        self.encoder = encoder
+        modules: list[tuple[dict[str, Any], str]] = [
+            *((encoder._modules, name) for name in "fg"),
+            *((autoencoder._modules, name) for name in "hv"),
+        ]
+        self.parts = [(holder, name, holder[name]) for holder, name in [*modules, (autoencoder._buffers, "center")]]
+        nets: list[Any] = [net for _, _, net in self.parts[:4]]
+        self.widths = [list(net.sizes) for net in nets]
+        parameters = autoencoder._parameters
+        places = [*(p for net in nets for p in net.places), (parameters, "log_lam"), (parameters, "log_mu")]
+        self.absent = [i for i, (holder, name) in enumerate(places) if holder[name] is None]
+        self.places = [place for i, place in enumerate(places) if i not in self.absent]
+        self.checked: tuple[list[int], torch.dtype] | None = None
+        self.rooms: dict[tuple[Any, ...], int] = {}
+
+    def holds(self, encoder: SetEncoder) -> bool:
+        """Whether the two are still made of the same networks."""
+        return encoder is self.encoder and all(holder[name] is part for holder, name, part in self.parts)
+
+    def tensors(self) -> list[Tensor]:
+        """Of each network the context's weight, where it has one, and the layers' parameters; log lambda and log mu."""
+        return [holder[name] for holder, name in self.places]
+
+    def addresses(self, tensors: Sequence[Tensor]) -> list[int]:
+        """Of these tensors, or others in their places; 0 for an absent weight of a context."""
+        found = [t.data_ptr() for t in tensors]
+        for i in self.absent:
+            found.insert(i, 0)
+        return found
+
+    def serves(self, rows: Tensor, tensors: Sequence[Tensor], addresses: list[int]) -> bool:
+        """``compiled.alike``, all contiguous and one lambda; a glance tells where they are as they were before."""
+        if not all(map(Tensor.is_contiguous, tensors)):
+            return False
+        here = addresses, rows.dtype
+        if here != self.checked and tensors[-2].ndim == 0 and alike(*tensors):
+            self.checked = addresses, tensors[0].dtype
+        return here == self.checked and rows.is_cpu and rows.numel() > 0
+
+    def room(self, sizes: tuple[Any, ...]) -> int:
+        """Bytes that a forward call keeps for its derivative."""
+        from heterad import _C
+
+        key = sizes[:5]
+        if key not in self.rooms:
+            self.rooms = {key: _C.episode_room(*sizes)}
+        return self.rooms[key]
+
+
+_compositions: weakref.WeakKeyDictionary[RobustAutoencoder, Composition] = weakref.WeakKeyDictionary()
+
+
+def _composition(encoder: Any, autoencoder: RobustAutoencoder) -> Composition | None:
+    """The two taken apart; None where they are not of the paper's own form."""
+    found = _compositions.get(autoencoder)
+    if found is not None and found.holds(encoder):
+        return found
+    log_lam = autoencoder.log_lam
+    if (
+        not isinstance(encoder, SetEncoder)
+        or autoencoder.v is None
+        or autoencoder.center is not None
+        or log_lam is None
+        or log_lam.ndim > 0
+    ):
+        return None
+    _compositions[autoencoder] = found = Composition(encoder, autoencoder)
+    return found
+
+
+class Model(NamedTuple):
+    """One call's parts."""
+
+    composition: Composition
     autoencoder: RobustAutoencoder
-    nets: tuple[MLP, MLP, MLP, MLP]  # f, g, h and v
     n_support: int
-    tensors: Sequence[Tensor | None]  # of each network the context's weight and the layers'; log lambda and log mu
+    tensors: Sequence[Tensor]
 
     def forward(self, rows: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """The scores, and what the derivative needs."""
         from heterad import _C
 
         rows, mask = rows.contiguous(), None if mask is None else mask.contiguous()
-        held, sizes = self._call(rows)
-        kept = rows.new_empty(_C.episode_room(*sizes) // rows.element_size())
-        scores = rows.new_empty((len(rows), rows.shape[1] - self.n_support))
+        sizes = self._sizes(rows)
+        kept = rows.new_empty(self.composition.room(sizes) // rows.element_size())
+        scores = rows.new_empty((sizes[1], sizes[3]))
         failed = _C.episode_fwd(*sizes, rows.data_ptr(), address(mask), kept.data_ptr(), scores.data_ptr())
-        del held
         if failed >= 0:
             raise not_positive(failed, self.autoencoder.mu.expand(len(rows)))
         return scores, kept
@@ -115,32 +184,30 @@ class Model(NamedTuple):
         from heterad import _C
 
         grad, rows, mask = grad.contiguous(), rows.contiguous(), None if mask is None else mask.contiguous()
-        held, sizes = self._call(rows)
+        sizes = self._sizes(rows)
         _C.episode_bwd(*sizes, rows.data_ptr(), address(mask), kept.data_ptr(), grad.data_ptr(), places)
-        del held
 
-    def _call(self, rows: Tensor) -> tuple[list[Tensor | None], tuple[Any, ...]]:
-        """Contiguous tensors, to be held while their addresses are in use, and what every call begins with."""
-        held = [None if t is None else t.contiguous() for t in self.tensors]
+    def _sizes(self, rows: Tensor) -> tuple[Any, ...]:
+        """What every call begins with."""
         tasks, n, _ = rows.shape
-        return held, (
+        return (
             rows.dtype == torch.float64, tasks, self.n_support, n - self.n_support, self.autoencoder.n_iter,
-            self.encoder.pool == "mean", [net.sizes for net in self.nets], [address(t) for t in held],
+            self.composition.encoder.pool == "mean", self.composition.widths, self.composition.addresses(self.tensors),
             torch.get_num_threads(),
         )  # fmt: skip
 
 
-def _within(vector: Tensor, tensors: Sequence[Tensor | None]) -> bool:
-    """Whether all tensors lie in the vector's memory."""
+def _within(vector: Tensor, addresses: Sequence[int]) -> bool:
+    """Whether all contiguous tensors at these addresses begin in the vector's memory; 0 stands for none."""
     begin = vector.data_ptr()
     end = begin + vector.numel() * vector.element_size()
-    return all(t is None or (begin <= t.data_ptr() < end and t.is_contiguous()) for t in tensors)
+    return all(begin <= a < end for a in addresses if a)
 
 
 class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, model: Model, rows: Tensor, mask: Tensor | None, vector: Tensor | None, *tensors: Tensor | None
+        ctx: Any, model: Model, rows: Tensor, mask: Tensor | None, vector: Tensor | None, *tensors: Tensor
     ) -> Tensor:
         scores, kept = model.forward(rows, mask)
         ctx.model = model
@@ -154,17 +221,17 @@ class _Fused(torch.autograd.Function):
         if vector is not None:
             whole = torch.zeros_like(vector)
             move = whole.data_ptr() - vector.data_ptr()
-            places = [0 if t is None else t.data_ptr() + move for t in model.tensors]
+            places = [a and a + move for a in model.composition.addresses(model.tensors)]
             model.backward(grad, kept, rows, mask, places)
             return (*none, whole)
         if torch.is_grad_enabled():
 
             def again(*_: Tensor | None) -> Tensor:
-                return plain(model.encoder, model.autoencoder, rows, model.n_support, mask)
+                return plain(model.composition.encoder, model.autoencoder, rows, model.n_support, mask)
 
             return (*none, None, *twice(again, tensors, ctx.needs_input_grad[4:], grad))
-        grads = [None if t is None else torch.empty_like(t) for t in tensors]
-        model.backward(grad, kept, rows, mask, [address(g) for g in grads])
+        grads = [torch.empty_like(t) for t in tensors]
+        model.backward(grad, kept, rows, mask, model.composition.addresses(grads))
         return (*none, None, *grads)
 
 

@@ -49,12 +49,15 @@ class MLP(nn.Module):
         self.first = linear(sizes[0], sizes[1], generator, fan_in=fan_in)
         self.context = linear(context, sizes[1], generator, bias=False, fan_in=fan_in) if context else None
         self.rest = nn.ModuleList(linear(a, b, generator) for a, b in pairwise(sizes[1:]))
-        self._linears = (self.first, *self.rest)
+        #: where the tensors are found: a dictionary and a name in it
+        self.places: list[tuple[dict[str, Any], str]] = [
+            ({"": None}, "") if self.context is None else (self.context._parameters, "weight"),
+            *((layer._parameters, name) for layer in (self.first, *self.rest) for name in ("weight", "bias")),
+        ]
 
     def tensors(self) -> list[Any]:
         """The context's weight or None, then weight and bias of each layer."""
-        context = None if self.context is None else self.context.weight
-        return [context, *(p for layer in self._linears for p in layer._parameters.values())]
+        return [holder[name] for holder, name in self.places]
 
     def forward(self, x: Tensor, z: Tensor | None = None) -> Tensor:
         """Map rows ``x [..., N, D]`` of tasks ``z [..., K]`` to ``[..., N, sizes[-1]]``; context 0 ignores z."""
