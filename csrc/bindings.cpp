@@ -2,6 +2,9 @@
 // keeps the memory alive. `f64` says which of the two types the addresses point to.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
 #include <algorithm>
 #include <vector>
@@ -24,6 +27,16 @@ namespace {
 template <typename T>
 T* ptr(std::uintptr_t address) {
   return reinterpret_cast<T*>(address);
+}
+
+// Asks for huge pages, where the system gives them on request, for memory that nothing was written to yet: the first write
+// to a page costs more than the results of some kernels.
+void huge_pages(std::uintptr_t start, std::uintptr_t bytes) {
+#if defined(MADV_HUGEPAGE)
+  constexpr std::uintptr_t page = 4096;
+  const std::uintptr_t first = (start + page - 1) / page * page, last = (start + bytes) / page * page;
+  if (last > first) madvise(ptr<void>(first), last - first, MADV_HUGEPAGE);
+#endif
 }
 
 using Addresses = std::vector<std::uintptr_t>;
@@ -78,6 +91,7 @@ heterad::Weights<T> episode_weights(const heterad::Episode& size, const Addresse
 
 PYBIND11_MODULE(_C, m) {
   m.def("isa", &heterad::isa_name);
+  m.def("huge_pages", &huge_pages);
 
   m.def("soft_threshold_fwd", [](bool f64, uintptr_t r, double t, uintptr_t out, int64_t n, int threads) {
     gil_scoped_release released;

@@ -7,7 +7,7 @@ Both use the same kernels, the same `save` and the same `backward`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -47,6 +47,19 @@ def direct(function: type[torch.autograd.Function]) -> Callable[..., Any]:
 def address(t: torch.Tensor | None) -> int:
     """Where a contiguous tensor's numbers begin; 0 without one."""
     return 0 if t is None else t.data_ptr()
+
+
+LARGE = 1 << 20  # numbers
+
+
+def room(shape: Sequence[int], dtype: torch.dtype, *, zero: bool = False) -> torch.Tensor:
+    """Memory on the CPU for a result; if large, on huge pages where they are to be had."""
+    t = torch.empty(shape, dtype=dtype)
+    if t.numel() >= LARGE:
+        from heterad import _C
+
+        _C.huge_pages(t.data_ptr(), t.nbytes)
+    return t.zero_() if zero else t
 
 
 class Op:

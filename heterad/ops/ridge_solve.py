@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from heterad.ops import _backend, _checks, reference
-from heterad.ops._library import Op, address
+from heterad.ops._library import Op, address, room
 
 
 def ridge_solve(h: Tensor, y: Tensor, mu: Tensor, *, mask: Tensor | None = None) -> Tensor:
@@ -75,8 +75,8 @@ def _fake_bwd(grad_w: Tensor, y: Tensor, mu: Tensor, u: Tensor, li: Tensor, mask
 
 def factored(h: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
     """Room for u and li. Kernels write real rows only."""
-    u = torch.empty(h.shape, dtype=h.dtype) if mask is None else torch.zeros(h.shape, dtype=h.dtype)
-    return u, torch.empty((*h.shape[:-2], h.shape[-1], h.shape[-1]), dtype=h.dtype)
+    u = room(h.shape, h.dtype, zero=mask is not None)
+    return u, room((*h.shape[:-2], h.shape[-1], h.shape[-1]), h.dtype)
 
 
 def not_positive(task: int, mu: Tensor) -> Exception:
@@ -92,7 +92,7 @@ def _cpp(h: Tensor, y: Tensor, mu: Tensor, mask: Tensor | None) -> Any:
     h, y, mu = h.contiguous(), y.contiguous(), mu.contiguous()
     mask = None if mask is None else mask.contiguous()
     (n, j), d = h.shape[-2:], y.shape[-1]
-    w = torch.empty((*h.shape[:-2], d, j), dtype=h.dtype)
+    w = room((*h.shape[:-2], d, j), h.dtype)
     u, li = factored(h, mask)
     failed = _C.ridge_solve_fwd(
         h.dtype == torch.float64,
@@ -120,12 +120,8 @@ def _cpp_bwd(grad_w: Tensor, y: Tensor, mu: Tensor, u: Tensor, li: Tensor, mask:
     grad_w, y, u, li = grad_w.contiguous(), y.contiguous(), u.contiguous(), li.contiguous()
     mask = None if mask is None else mask.contiguous()
     (n, j), d = u.shape[-2:], y.shape[-1]
-    new = torch.empty if mask is None else torch.zeros
-    grad_h, grad_y, grad_mu = (
-        new(u.shape, dtype=u.dtype),
-        new(y.shape, dtype=u.dtype),
-        torch.empty(mu.shape, dtype=u.dtype),
-    )
+    grad_h, grad_y = (room(t.shape, u.dtype, zero=mask is not None) for t in (u, y))
+    grad_mu = torch.empty(mu.shape, dtype=u.dtype)
     _C.ridge_solve_bwd(
         u.dtype == torch.float64,
         grad_w.data_ptr(),

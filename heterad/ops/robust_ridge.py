@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from heterad.ops import _backend, _checks, reference
-from heterad.ops._library import Op, address
+from heterad.ops._library import Op, address, room
 from heterad.ops.ridge_solve import factored, flat, not_positive
 
 
@@ -118,8 +118,7 @@ def _cpp(x: Tensor, h: Tensor, a0: Tensor, lam: Tensor, mu: Tensor, n_iter: int,
     x, h, a0, lam, mu = x.contiguous(), h.contiguous(), a0.contiguous(), lam.contiguous(), mu.contiguous()
     mask = None if mask is None else mask.contiguous()
     (n, d), j = x.shape[-2:], h.shape[-1]
-    w = torch.empty((*x.shape[:-2], d, j), dtype=x.dtype)
-    a = torch.empty(x.shape, dtype=x.dtype) if mask is None else torch.zeros(x.shape, dtype=x.dtype)
+    w, a = room((*x.shape[:-2], d, j), x.dtype), room(x.shape, x.dtype, zero=mask is not None)
     u, li = factored(h, mask)
     failed = _C.robust_ridge_fwd(
         x.dtype == torch.float64,
@@ -162,8 +161,7 @@ def _cpp_bwd(
     x, a0, lam, u, li = x.contiguous(), a0.contiguous(), lam.contiguous(), u.contiguous(), li.contiguous()
     grad_w, grad_a, mask = (None if t is None else t.contiguous() for t in (grad_w, grad_a, mask))
     (n, d), j = x.shape[-2:], u.shape[-1]
-    new = torch.empty if mask is None else torch.zeros
-    grad_x, grad_h, grad_a0 = (new(t.shape, dtype=x.dtype) for t in (x, u, x))
+    grad_x, grad_h, grad_a0 = (room(t.shape, x.dtype, zero=mask is not None) for t in (x, u, x))
     grad_lam, grad_mu = torch.empty(lam.shape, dtype=x.dtype), torch.empty(mu.shape, dtype=x.dtype)
     _C.robust_ridge_bwd(
         x.dtype == torch.float64,

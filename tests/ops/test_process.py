@@ -2,11 +2,13 @@
 
 import multiprocessing
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
 
 import heterad
+from heterad.ops._library import room
 from heterad.testing import Sample, available_backends, sample_inputs
 
 OPS = ("deviation_loss", "ridge_solve", "robust_ridge", "roc_auc", "smoothed_auc", "soft_threshold")
@@ -92,3 +94,28 @@ def test_the_global_generator_is_left_alone(op):
     before = torch.get_rng_state()
     results(op, sample_inputs(op)[0])
     assert torch.equal(before, torch.get_rng_state())
+
+
+def advice(address: int) -> list[str]:
+    """The kernel's flags of the mapping that holds an address."""
+    inside = False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        first = line.split()[0]
+        if "-" in first:
+            begin, end = (int(part, 16) for part in first.split("-"))
+            inside = begin <= address < end
+        elif inside and first == "VmFlags:":
+            return line.split()[1:]
+    raise AssertionError("the address is not mapped")
+
+
+@pytest.mark.skipif(
+    "cpp" not in available_backends("ridge_solve") or not Path("/sys/kernel/mm/transparent_hugepage").exists(),
+    reason="needs the compiled ops and a Linux with transparent huge pages",
+)
+@pytest.mark.parametrize("zero", [False, True])
+def test_large_results_ask_for_huge_pages(zero):
+    small, large = (room((n, 64), torch.float32, zero=zero) for n in (64, 1 << 18))
+    assert "hg" in advice(large.data_ptr() + large.nbytes // 2)
+    assert "hg" not in advice(small.data_ptr())
+    assert not zero or not (large.any() or small.any())
