@@ -118,12 +118,11 @@ def _tests(rows: Sequence[Row], pairs: Iterable[tuple[str, str]]) -> list[str]:
     every_m = sorted({row["shots"] for row in rows}, reverse=True)
     lines = [["difference", "M", *sets, "mean over data sets", "draws", "p"]]
     for method, than in pairs:
-        for asked in [[m] for m in every_m] + ([every_m] if len(every_m) > 1 else []):
+        tested = [m for m in every_m if _compared([row for row in rows if row["shots"] == m], method, than)]
+        for asked in [[m] for m in tested] + ([tested] if len(tested) > 1 else []):
             own = [row for row in rows if row["shots"] in asked]
             each = [_compared([row for row in own if row["set"] == data], method, than) for data in sets]
-            mean = _compared(own, method, than)
-            if mean is None:
-                continue
+            mean = compare(own, method, than)
             of = "" if len(mean.sets) == len(sets) else f" ({', '.join(mean.sets)})"
             cells = [with_error(100 * c.gains, 2, signed=True) if c else "" for c in (*each, mean)]
             m = str(asked[0]) if len(asked) == 1 else "all"
