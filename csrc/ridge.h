@@ -194,42 +194,45 @@ T derivative(const Ridge<T>& t, const Work& work, const Parts<T>& from_k, const 
   double *psi = work.square[0], *li = work.square[1], *tmp = work.square[2];
   for (int64_t i = 0; i < size; ++i) ud[i] = double(t.u[i]);
   for (int64_t i = 0; i < jp * jp; ++i) li[i] = double(t.li[i]);
-  if (t.hat && from_k.count) {
-    double *dk = work.hat[0], *dkt = work.hat[1];
-    from_k.add_up(n * ld, dk);
-    fill(dk + n * ld, (ld - n) * ld, 0.0);
-    transpose(dk, ld, ld, ld, dkt, ld);
-    for (int64_t i = 0; i < n * ld; ++i) dk[i] += dkt[i];
-    product(n, j, n, dk, ld, ud, jp, f, jp);
-  } else {
-    from_k.add_up(size, f);
-  }
   if (from_w.count) {  // F_W = E L^-T / sqrt(N)
     from_w.add_up(size, e);
     for (int64_t i = 0; i < jp * jp; ++i) tmp[i] = li[i] * scale;
     transpose(tmp, jp, jp, jp, psi, jp);
-    product<Left::by_row, Right::upper>(n, j, j, e, jp, psi, jp, g, jp);
+    product<Left::by_row, Right::upper>(n, j, j, e, jp, psi, jp, f, jp);
   } else {
-    fill(g, size, 0.0);
+    fill(f, size, 0.0);
   }
-  for (int64_t i = 0; i < size; ++i) {  // F_K + F_W, and F_K / 2 + F_W
-    const double k = f[i], w = g[i];
-    f[i] = k + w;
-    g[i] = k / 2 + w;
+  const double* half = f;  // F_K / 2 + F_W; f itself becomes F_K + F_W
+  if (from_k.count) {
+    if (t.hat) {
+      double *dk = work.hat[0], *dkt = work.hat[1];
+      from_k.add_up(n * ld, dk);
+      fill(dk + n * ld, (ld - n) * ld, 0.0);
+      transpose(dk, ld, ld, ld, dkt, ld);
+      for (int64_t i = 0; i < n * ld; ++i) dk[i] += dkt[i];
+      product(n, j, n, dk, ld, ud, jp, e, jp);
+    } else {
+      from_k.add_up(size, e);
+    }
+    for (int64_t i = 0; i < size; ++i) {
+      g[i] = f[i] + e[i] / 2;
+      f[i] += e[i];
+    }
+    half = g;
   }
-  product(j, j, n, ud, jp, g, jp, tmp, jp);
+  product(j, j, n, ud, jp, half, jp, tmp, jp);
   fill(tmp + j * jp, (jp - j) * jp, 0.0);
   transpose(tmp, jp, jp, jp, psi, jp);
   for (int64_t i = 0; i < j * jp; ++i) psi[i] = -(psi[i] + tmp[i]);
   product<Left::by_row, Right::lower>(j, j, j, psi, jp, li, jp, tmp, jp);
-  double trace = 0;
+  Simd<double>::vec trace = {};
   for (int64_t i = 0; i < j; ++i)
-    for (int64_t k = 0; k <= i; ++k) trace += tmp[i * jp + k] * li[i * jp + k];
+    for (int64_t k = 0; k < j; k += Simd<double>::width) trace += load(tmp + i * jp + k) * load(li + i * jp + k);
   product<Left::by_row, Right::lower>(n, j, j, f, jp, li, jp, g, jp);
   product<Left::by_row>(n, j, j, ud, jp, tmp, jp, g, jp, true);
   for (int64_t r = 0; r < n; ++r)
     for (int64_t i = 0; i < j; ++i) grad_h[t.rows[r] * j + i] = T(g[r * jp + i] * scale);
-  return T(trace / 2);
+  return T(sum_of<double>(trace) / 2);
 }
 
 }  // namespace

@@ -46,6 +46,7 @@ void run(const Kernel& kernel, int64_t tasks, int64_t segments, int threads) {
   State(state, kernel);
   Own(own, kernel);
   const bool whole = tasks >= 8 * threads;
+  const int64_t in_turn = tasks / (16 * threads), chunk = in_turn < 1 ? 1 : in_turn < 8 ? in_turn : 8;  // pages are read on
   const int64_t count = whole ? threads : tasks;
   const Buffer buffer(count * (state.used + 64 + int64_t(sizeof(State))) + threads * own.used);
   Arena arena = buffer.arena();
@@ -58,7 +59,7 @@ void run(const Kernel& kernel, int64_t tasks, int64_t segments, int threads) {
     mine.used += thread * own.used;
     const Own scratch(mine, kernel);
     if (whole) {
-#pragma omp for schedule(dynamic)
+#pragma omp for schedule(dynamic, chunk)
       for (int64_t b = 0; b < tasks; ++b) {
         kernel.prepare(states[thread], scratch, b);
         for (int64_t s = 0; s < segments; ++s) kernel.segment(states[thread], scratch, b, s);

@@ -101,11 +101,11 @@ class Composition:
         self.absent = [i for i, (holder, name) in enumerate(places) if holder[name] is None]
         self.places = [place for i, place in enumerate(places) if i not in self.absent]
         self.checked: tuple[list[int], torch.dtype] | None = None
-        self.rooms: dict[tuple[Any, ...], int] = {}
+        self.last_room: tuple[tuple[Any, ...], int] = (), 0
 
     def holds(self, encoder: SetEncoder) -> bool:
         """Whether the two are still made of the same networks."""
-        return encoder is self.encoder and all(holder[name] is part for holder, name, part in self.parts)
+        return encoder is self.encoder and all(holder.get(name) is part for holder, name, part in self.parts)
 
     def tensors(self) -> list[Tensor]:
         """Of each network the context's weight, where it has one, and the layers' parameters; log lambda and log mu."""
@@ -131,10 +131,11 @@ class Composition:
         """Bytes that a forward call keeps for its derivative."""
         from heterad import _C
 
-        key = sizes[:5]
-        if key not in self.rooms:
-            self.rooms = {key: _C.episode_room(*sizes)}
-        return self.rooms[key]
+        known, room = self.last_room
+        if sizes[:5] != known:
+            room = _C.episode_room(*sizes)
+            self.last_room = sizes[:5], room
+        return room
 
 
 _compositions: weakref.WeakKeyDictionary[RobustAutoencoder, Composition] = weakref.WeakKeyDictionary()

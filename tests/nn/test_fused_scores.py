@@ -8,7 +8,7 @@ from torch import Tensor
 
 from heterad import ops
 from heterad.methods import RobustMeta
-from heterad.nn import fused_scores
+from heterad.nn import MLP, fused_scores
 from heterad.ops import _backend
 from heterad.train import Vector
 
@@ -127,6 +127,51 @@ def test_the_gradient_goes_to_the_vector_that_the_parameters_are_parts_of() -> N
     learner.autoencoder.h.first.weight.data = learner.autoencoder.h.first.weight.detach().clone()
     fused_scores.query_scores(*arguments, vector.leaf).sum().backward()
     assert learner.autoencoder.h.first.weight.grad is not None
+
+
+def _another_encoder(learner: RobustMeta) -> None:
+    learner.task_encoder.f = MLP(learner.task_encoder.f.sizes, torch.Generator().manual_seed(5)).double()
+
+
+def _turned_where_it_lies(learner: RobustMeta) -> None:
+    weight = learner.autoencoder.h.rest[0].weight
+    weight.data = weight.data.T
+
+
+def _no_start(learner: RobustMeta) -> None:
+    learner.autoencoder.v = None
+
+
+def _lambda_of_each_feature(learner: RobustMeta) -> None:
+    learner.autoencoder.log_lam = torch.nn.Parameter(torch.linspace(-2, 0, D).double())
+
+
+def _moved_in_memory(learner: RobustMeta) -> None:
+    for parameter in learner.parameters():
+        parameter.data = parameter.data * 1.1
+
+
+CHANGES = [_another_encoder, _turned_where_it_lies, _no_start, _lambda_of_each_feature, _moved_in_memory]
+
+
+@compiled
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__[1:])
+def test_a_model_that_changed_since_the_last_call(change) -> None:
+    learner, arguments = made({}, 2, True)
+    before = fused_scores.query_scores(*arguments)
+    change(learner)
+    got, expected = (function(*arguments) for function in (fused_scores.query_scores, fused_scores.plain))
+    torch.testing.assert_close(got, expected)
+    assert not torch.equal(got, before)
+
+
+@compiled
+def test_rows_of_another_type_than_before() -> None:
+    _, arguments = made({}, 2, False)
+    fused_scores.query_scores(*arguments)
+    encoder, autoencoder, rows, *rest = arguments
+    with pytest.raises(RuntimeError, match="dtype"):
+        fused_scores.query_scores(encoder, autoencoder, rows.float(), *rest)
 
 
 @compiled
