@@ -112,6 +112,7 @@ def table(
 
     Columns and lines without a single run are left out. The table is empty if there are no rows and, where it is
     ``special``, if there are none but those of methods as they are, which every table shares.
+    A ``special`` table compares variants, on the runs that they have in common.
     """
     by_line: dict[str, dict[str, Cell]] = {}
     last: dict[str, str] = {}
@@ -120,7 +121,7 @@ def table(
         found = _by_grid(rows, dataset, columns, special)
         for grid, runs in found.items():
             last[dataset] = f"{NAMES[dataset]}, {grid} grid" if len(found) > 1 else NAMES[dataset]
-            by_line[last[dataset]] = cells(runs)
+            by_line[last[dataset]] = cells(_shared(runs) if special else runs)
         grids.update(found)
     if not by_line:
         return ""
@@ -142,9 +143,14 @@ def _by_grid(
     own = [row for row in rows if row.get("dataset") == dataset and "grid" in row]
     grids = sorted({row["grid"] for row in own if (row["method"], row["variant"]) in names}, reverse=True)
     by_grid = {grid: [row for row in own if row["grid"] == grid] for grid in grids}
-    return {
-        grid: {c.label: values(part, dataset, c.method, c.variant) for c in columns} for grid, part in by_grid.items()
-    }
+    found = {g: {c.label: values(part, dataset, c.method, c.variant) for c in columns} for g, part in by_grid.items()}
+    return {grid: runs for grid, runs in found.items() if any(runs.values())}
+
+
+def _shared(runs: Mapping[str, Mapping[Place, float]]) -> dict[str, dict[Place, float]]:
+    """Those on splits, seeds and label ratios that every column with runs has: splits differ more than variants."""
+    places = set.intersection(*(set(v) for v in runs.values() if v))
+    return {label: {place: auc for place, auc in v.items() if place in places} for label, v in runs.items()}
 
 
 def counted(by_line: Mapping[str, Mapping[str, Cell]]) -> str:

@@ -69,6 +69,12 @@ def test_rows_that_every_table_shares_fill_none_but_the_first() -> None:
     assert "w/o A" in table([*rows, row("ours", 0, 0.8, variant="w/o A")], "Title", columns, {})
 
 
+def test_variants_are_compared_on_the_splits_that_all_have() -> None:
+    rows = [*(row("ours", s, v) for s, v in enumerate((0.9, 0.8, 0.1))), row("ours", 0, 0.7, variant="w/o A")]
+    columns = [Column("Ours", "ours", "", ""), Column("w/o A", "ours", "w/o A", "w/o A"), Column("-", "if", "", "if")]
+    assert "| **90.00** | 70.00 |" in table(rows, "Title", columns, {})
+
+
 def test_each_grid_has_a_line_of_its_own() -> None:
     short = [row(m, s, v + v * s / 100, grid="short") for s in range(2) for m, v in (("ours", 0.9), ("if", 0.7))]
     columns = [Column("Ours", "ours", "", "ours"), Column("IF", "if", "", "if")]
