@@ -30,7 +30,7 @@ T* ptr(std::uintptr_t address) {
 }
 
 // Asks for huge pages, where the system gives them on request, for memory that nothing was written to yet: the first write
-// to a page costs more than the results of some kernels.
+// to a page costs more than the results of some kernels. The advice outlives the tensor that it was given for.
 void huge_pages(std::uintptr_t start, std::uintptr_t bytes) {
 #if defined(MADV_HUGEPAGE)
   constexpr std::uintptr_t page = 4096;

@@ -44,7 +44,7 @@ struct Ridge {
   int64_t n, ld, j, jp;   // real rows, padded; embedding, padded
   int64_t* rows;          // where the real rows lie
   T *u, *li, *m;          // U [ld, jp], L^-1 [jp, jp], M = U L^-1 / sqrt(N) [ld, jp]: W = Y'M
-  T *ut, *hat, *hat_room; // to project: U' [jp, ld], K [n, ld]; hat is null where two products with U are cheaper
+  T *ut, *hat, *hat_room; // U' [jp, ld], K [n, ld], null unless `projects`; hat also where two products with U are cheaper
 
   Ridge(Arena& arena, int64_t most, int64_t j, bool projects) : j(j), jp(padded(j)), ut(nullptr), hat(nullptr) {
     rows = arena.take<int64_t>(most);

@@ -46,7 +46,7 @@ void run(const Kernel& kernel, int64_t tasks, int64_t segments, int threads) {
   State(state, kernel);
   Own(own, kernel);
   const bool whole = tasks >= 8 * threads;
-  const int64_t in_turn = tasks / (16 * threads), chunk = in_turn < 1 ? 1 : in_turn < 8 ? in_turn : 8;  // pages are read on
+  const int64_t in_turn = tasks / (16 * threads), chunk = in_turn < 1 ? 1 : in_turn < 8 ? in_turn : 8;  // neighbours share pages
   const int64_t count = whole ? threads : tasks;
   const Buffer buffer(count * (state.used + 64 + int64_t(sizeof(State))) + threads * own.used);
   Arena arena = buffer.arena();

@@ -113,20 +113,21 @@ def _by_place(values: Mapping[tuple, float]) -> dict[tuple[str, int], list[float
 
 
 def _tests(rows: Sequence[Row], pairs: Iterable[tuple[str, str]]) -> list[str]:
-    """A table with a line for each pair of methods and number of shots, and one for all numbers of shots together."""
+    """A table with a line for each pair of methods and number of shots."""
     sets = sorted({row["set"] for row in rows})
     every_m = sorted({row["shots"] for row in rows}, reverse=True)
     lines = [["difference", "M", *sets, "mean over data sets", "draws", "p"]]
     for method, than in pairs:
-        tested = [m for m in every_m if _compared([row for row in rows if row["shots"] == m], method, than)]
-        for asked in [[m] for m in tested] + ([tested] if len(tested) > 1 else []):
-            own = [row for row in rows if row["shots"] in asked]
+        for m in every_m:
+            own = [row for row in rows if row["shots"] == m]
+            mean = _compared(own, method, than)
+            if mean is None:
+                continue
             each = [_compared([row for row in own if row["set"] == data], method, than) for data in sets]
-            mean = compare(own, method, than)
             of = "" if len(mean.sets) == len(sets) else f" ({', '.join(mean.sets)})"
             cells = [with_error(100 * c.gains, 2, signed=True) if c else "" for c in (*each, mean)]
-            m = str(asked[0]) if len(asked) == 1 else "all"
-            lines.append([f"{method} - {than}", m, *cells[:-1], cells[-1] + of, str(len(mean.gains)), f"{mean.p:.2g}"])
+            draws = str(len(mean.gains))
+            lines.append([f"{method} - {than}", str(m), *cells[:-1], cells[-1] + of, draws, f"{mean.p:.2g}"])
     return [markdown(lines)] if len(lines) > 1 else []
 
 

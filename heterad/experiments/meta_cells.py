@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -180,9 +180,9 @@ def _aucs(choices: Sequence[Sequence[MetaLearner]], x: Tensor, targets: Sequence
 
 
 def _adapt(learners: Sequence[MetaLearner], support: Tensor, mask: Tensor) -> list[Any]:
-    alone = [learner for learner in learners if isinstance(learner, TargetOnly)]
-    if alone:
-        return alone[0].adapt_all(alone, support, mask)
+    first = learners[0]
+    if isinstance(first, TargetOnly):
+        return first.adapt_all(cast(Sequence[TargetOnly], learners), support, mask)
     return [learner.adapt(support, mask) for learner in learners]
 
 

@@ -114,22 +114,24 @@ def table(
     ``special``, if there are none but those of methods as they are, which every table shares.
     A ``special`` table compares variants, on the runs that they have in common.
     """
-    by_line: dict[str, dict[str, Cell]] = {}
-    last: dict[str, str] = {}
+    entries: list[tuple[str, str, dict[str, Cell]]] = []
     grids: set[str] = set()
     for dataset in datasets:
         found = _by_grid(rows, dataset, columns, special)
         for grid, runs in found.items():
-            last[dataset] = f"{NAMES[dataset]}, {grid} grid" if len(found) > 1 else NAMES[dataset]
-            by_line[last[dataset]] = cells(_shared(runs) if special else runs)
-        grids.update(found)
-    if not by_line:
+            line = cells(_shared(runs) if special else runs)
+            if line:
+                entries.append((dataset, f"{NAMES[dataset]}, {grid} grid" if len(found) > 1 else NAMES[dataset], line))
+                grids.add(grid)
+    if not entries:
         return ""
+    by_line = {name: line for _, name, line in entries}
     shown = [c for c in columns if any(c.label in line for line in by_line.values())]
     lines = [["Data", *(c.label for c in shown)]]
-    for name, line in by_line.items():
+    for i, (dataset, name, line) in enumerate(entries):
         lines.append([name, *(_text(line.get(c.label)) for c in shown)])
-        for dataset in (d for d in last if last[d] == name and d in paper):
+        last = i + 1 == len(entries) or entries[i + 1][0] != dataset
+        if last and dataset in paper:
             published = [paper[dataset].get(c.name) for c in shown]
             lines.append(["*paper*", *("" if v is None else f"{v:.2f}" for v in published)])
     return f"**{title}**\n\n{markdown(lines)}\n\n{counted(by_line)} Grid: {', '.join(sorted(grids))}."

@@ -100,12 +100,18 @@ class Composition:
         places = [*(p for net in nets for p in net.places), (parameters, "log_lam"), (parameters, "log_mu")]
         self.absent = [i for i, (holder, name) in enumerate(places) if holder[name] is None]
         self.places = [place for i, place in enumerate(places) if i not in self.absent]
+        self.shapes = [*(shape for net in nets for shape in net.shapes), torch.Size(), torch.Size()]
         self.checked: tuple[list[int], torch.dtype] | None = None
         self.last_room: tuple[tuple[Any, ...], int] = (), 0
 
     def holds(self, encoder: SetEncoder) -> bool:
-        """Whether the two are still made of the same networks."""
-        return encoder is self.encoder and all(holder.get(name) is part for holder, name, part in self.parts)
+        """Whether the two are still made of the same networks, with a lambda."""
+        with_lambda = self.places[-2][0]["log_lam"] is not None
+        return (
+            with_lambda
+            and encoder is self.encoder
+            and all(holder.get(name) is part for holder, name, part in self.parts)
+        )
 
     def tensors(self) -> list[Tensor]:
         """Of each network the context's weight, where it has one, and the layers' parameters; log lambda and log mu."""
@@ -119,11 +125,11 @@ class Composition:
         return found
 
     def serves(self, rows: Tensor, tensors: Sequence[Tensor], addresses: list[int]) -> bool:
-        """``compiled.alike``, all contiguous and one lambda; a glance tells where they are as they were before."""
+        """``compiled.alike``, all contiguous and of their shapes; a glance tells where they are as they were before."""
         if not all(map(Tensor.is_contiguous, tensors)):
             return False
         here = addresses, rows.dtype
-        if here != self.checked and tensors[-2].ndim == 0 and alike(*tensors):
+        if here != self.checked and [t.shape for t in tensors] == self.shapes and alike(*tensors):
             self.checked = addresses, tensors[0].dtype
         return here == self.checked and rows.is_cpu and rows.numel() > 0
 

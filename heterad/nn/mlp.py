@@ -49,11 +49,13 @@ class MLP(nn.Module):
         self.first = linear(sizes[0], sizes[1], generator, fan_in=fan_in)
         self.context = linear(context, sizes[1], generator, bias=False, fan_in=fan_in) if context else None
         self.rest = nn.ModuleList(linear(a, b, generator) for a, b in pairwise(sizes[1:]))
-        #: where the tensors are found: a dictionary and a name in it
+        #: where the tensors are found: a dictionary and a name in it; layers are not to be exchanged for others
         self.places: list[tuple[dict[str, Any], str]] = [
             ({"": None}, "") if self.context is None else (self.context._parameters, "weight"),
             *((layer._parameters, name) for layer in (self.first, *self.rest) for name in ("weight", "bias")),
         ]
+
+        self.shapes = [t.shape for t in self.tensors() if t is not None]
 
     def tensors(self) -> list[Any]:
         """The context's weight or None, then weight and bias of each layer."""

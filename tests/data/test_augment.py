@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from heterad.data import augment
 from heterad.data.augment import AREA, KINDS, describe, foreign, kinds_for, perlin_noise, pseudo_anomalies
 
 SHAPES = [(1,), (2,), (7,), (64,), (3, 1, 1), (3, 5, 9), (1, 32, 32)]
@@ -83,6 +84,14 @@ def test_foreign_vectors_leave_the_range_of_the_normals() -> None:
     outside = ((source > normals.high) | (source < normals.low)).float().mean(1)
     assert (outside == 0).float().mean() > 0.15
     assert (outside > 0.3).float().mean() > 0.2
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_vectors_of_any_type_swap_features(dtype: torch.dtype) -> None:
+    x, donors = torch.zeros(50, 30, dtype=dtype), torch.ones(50, 30, dtype=dtype)
+    swapped = augment._swap(x, donors, generator()).float().mean(1)
+    assert swapped.min() > 0
+    assert swapped.max() < 1
 
 
 def test_statistics_are_those_of_the_clusters() -> None:

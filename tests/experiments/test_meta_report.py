@@ -75,6 +75,14 @@ def test_variants_are_compared_on_the_splits_that_all_have() -> None:
     assert "| **90.00** | 70.00 |" in table(rows, "Title", columns, {})
 
 
+def test_variants_that_share_no_split_have_no_line() -> None:
+    columns = [Column("Ours", "ours", "", ""), Column("w/o A", "ours", "w/o A", "w/o A")]
+    apart = [row("ours", 0, 0.9), row("ours", 1, 0.8, variant="w/o A")]
+    assert table(apart, "Title", columns, {}) == ""
+    both = [*apart, *(row("ours", 0, v, dataset="iot", variant=name) for v, name in ((0.9, ""), (0.7, "w/o A")))]
+    assert table(both, "Title", columns, {}).splitlines()[4].startswith("| IoT")
+
+
 def test_each_grid_has_a_line_of_its_own() -> None:
     short = [row(m, s, v + v * s / 100, grid="short") for s in range(2) for m, v in (("ours", 0.9), ("if", 0.7))]
     columns = [Column("Ours", "ours", "", "ours"), Column("IF", "if", "", "if")]

@@ -151,7 +151,11 @@ def _moved_in_memory(learner: RobustMeta) -> None:
         parameter.data = parameter.data * 1.1
 
 
-CHANGES = [_another_encoder, _turned_where_it_lies, _no_start, _lambda_of_each_feature, _moved_in_memory]
+def _no_lambda(learner: RobustMeta) -> None:
+    learner.autoencoder.log_lam = None
+
+
+CHANGES = [_no_lambda, _another_encoder, _turned_where_it_lies, _no_start, _lambda_of_each_feature, _moved_in_memory]
 
 
 @compiled
@@ -163,6 +167,15 @@ def test_a_model_that_changed_since_the_last_call(change) -> None:
     got, expected = (function(*arguments) for function in (fused_scores.query_scores, fused_scores.plain))
     torch.testing.assert_close(got, expected)
     assert not torch.equal(got, before)
+
+
+@compiled
+def test_a_weight_of_another_shape_is_refused() -> None:
+    learner, arguments = made({}, 2, False)
+    fused_scores.query_scores(*arguments)
+    learner.autoencoder.h.first.weight = torch.nn.Parameter(torch.randn(3, 2).double())
+    with pytest.raises(RuntimeError, match="shape"):
+        fused_scores.query_scores(*arguments)
 
 
 @compiled

@@ -124,7 +124,7 @@ class DAGM(Networks):
         fit = run(weights[4:8], code)
         size, fit_size, error = (v.square().sum(-1) for v in (x, fit, x - fit))
         relative = (error / size.clamp(min=1e-12)).clamp(min=1e-12).sqrt()
-        cosine = (size + fit_size - error) / 2 * (size * fit_size).clamp(min=1e-24).rsqrt()
+        cosine = (x * fit).sum(-1) * size.clamp(min=1e-12).rsqrt() * fit_size.clamp(min=1e-12).rsqrt()
         return torch.cat([code, relative[..., None], cosine[..., None]], -1), error
 
     def _fit(self, weights: Weights, z: Tensor, share: Tensor) -> Mixture:

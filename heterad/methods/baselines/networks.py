@@ -105,6 +105,6 @@ class Networks(TargetOnly):
         """What the learners of a stack share, and what those share whose networks are the same."""
         settings = {k: v for k, v in vars(self).items() if k[0] != "_" and k not in ("training", "n_iter")}
         own = tuple(settings.pop(name) for name in self.STACKED)
-        shapes = tuple(p.shape for p in self.parameters())
+        shapes = type(self), *((p.shape, p.dtype) for p in self.parameters())
         start = b"".join(p.detach().cpu().numpy().tobytes() for p in self.parameters())
         return (tuple(settings.items()), shapes), (own, start)

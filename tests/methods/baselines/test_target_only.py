@@ -13,7 +13,7 @@ from scipy.stats import multivariate_normal
 
 from heterad.methods import MetaLearner
 from heterad.methods.baselines import AE, BASELINES, DAGM, IsolationForest, OneClassSVM, RobustAE
-from heterad.methods.baselines.stacked import run
+from heterad.methods.baselines.stacked import run, stack
 from heterad.ops import roc_auc, soft_threshold
 
 
@@ -66,6 +66,18 @@ def test_dagm_energy_is_that_of_its_gaussian_mixture() -> None:
         logs.append(math.log(member[:, k].mean()) + multivariate_normal(mean, covariance).logpdf(z))
     energy = learner.score(x, (weights, mixture))[0].numpy()
     np.testing.assert_allclose(energy, -logsumexp(logs, axis=0), rtol=1e-8)
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e6])
+def test_dagm_tells_a_reconstruction_by_its_direction_at_every_scale(scale: float) -> None:
+    learner = DAGM(5, torch.Generator().manual_seed(0))
+    x = scale * torch.randn(1, 9, 5, generator=torch.Generator().manual_seed(1))
+    weights = tuple(w for net in learner.nets() for w in stack(net, (1,)))
+    with torch.no_grad():
+        z, _ = learner._describe(weights, x)
+        fit = run(weights[4:8], run(weights[:4], x))
+    expected = torch.nn.functional.cosine_similarity(x.double(), fit.double(), -1)
+    torch.testing.assert_close(z[..., -1].double(), expected, atol=1e-5, rtol=0)
 
 
 def test_dagm_bears_a_component_that_no_row_belongs_to() -> None:
