@@ -76,7 +76,7 @@ def query_scores(
         tensors = found.tensors()
         addresses = found.addresses(tensors)
         if found.serves(rows, tensors, addresses):
-            model = Model(found, autoencoder, n_support, tensors)
+            model = Model(found, autoencoder, n_support, tensors, addresses)
             if differentiates(*tensors):
                 whole = vector is not None and _within(vector, addresses)
                 return _apply(model, rows, mask, vector if whole else None, *(() if whole else tensors))
@@ -172,13 +172,14 @@ class Model(NamedTuple):
     autoencoder: RobustAutoencoder
     n_support: int
     tensors: Sequence[Tensor]
+    addresses: list[int]  # of the tensors, at the time of the call
 
     def forward(self, rows: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """The scores, and what the derivative needs."""
         from heterad import _C
 
         rows, mask = rows.contiguous(), None if mask is None else mask.contiguous()
-        sizes = self._sizes(rows)
+        sizes = self._sizes(rows, self.addresses)
         kept = rows.new_empty(self.composition.room(sizes) // rows.element_size())
         scores = rows.new_empty((sizes[1], sizes[3]))
         failed = _C.episode_fwd(*sizes, rows.data_ptr(), address(mask), kept.data_ptr(), scores.data_ptr())
@@ -191,15 +192,15 @@ class Model(NamedTuple):
         from heterad import _C
 
         grad, rows, mask = grad.contiguous(), rows.contiguous(), None if mask is None else mask.contiguous()
-        sizes = self._sizes(rows)
+        sizes = self._sizes(rows, self.composition.addresses(self.tensors))
         _C.episode_bwd(*sizes, rows.data_ptr(), address(mask), kept.data_ptr(), grad.data_ptr(), places)
 
-    def _sizes(self, rows: Tensor) -> tuple[Any, ...]:
+    def _sizes(self, rows: Tensor, addresses: list[int]) -> tuple[Any, ...]:
         """What every call begins with."""
         tasks, n, _ = rows.shape
         return (
             rows.dtype == torch.float64, tasks, self.n_support, n - self.n_support, self.autoencoder.n_iter,
-            self.composition.encoder.pool == "mean", self.composition.widths, self.composition.addresses(self.tensors),
+            self.composition.encoder.pool == "mean", self.composition.widths, addresses,
             torch.get_num_threads(),
         )  # fmt: skip
 
