@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,7 +16,6 @@ from heterad.data import TaskSet
 from heterad.data.protocol import TargetRows
 from heterad.experiments.meta_methods import VARIANTS, Recipe, recipe
 from heterad.experiments.meta_sets import Split, draw_split, load_set
-from heterad.methods.baselines.target_only import TargetOnly
 from heterad.methods.meta import MetaLearner, meta_fit
 from heterad.ops import roc_auc
 from heterad.train import Settings
@@ -162,7 +161,8 @@ def _aucs(choices: Sequence[Sequence[MetaLearner]], x: Tensor, targets: Sequence
     rows, real = _padded(x, [t.test for t in targets])
     truth, _ = _padded(torch.cat([torch.as_tensor(t.test_y) for t in targets]), _numbers([t.test_y for t in targets]))
     with torch.no_grad():
-        adapted = iter(_adapt([learner for members in choices for learner in members], support, support_mask))
+        learners = [learner for members in choices for learner in members]
+        adapted = iter(learners[0].adapt_all(learners, support, support_mask))
         aucs = []
         for members in choices:
             total = torch.zeros(rows.shape[:-1])
@@ -177,13 +177,6 @@ def _aucs(choices: Sequence[Sequence[MetaLearner]], x: Tensor, targets: Sequence
                 total += scores
             aucs.append(roc_auc(total, truth, mask=real))
         return torch.stack(aucs)
-
-
-def _adapt(learners: Sequence[MetaLearner], support: Tensor, mask: Tensor) -> list[Any]:
-    first = learners[0]
-    if isinstance(first, TargetOnly):
-        return first.adapt_all(cast(Sequence[TargetOnly], learners), support, mask)
-    return [learner.adapt(support, mask) for learner in learners]
 
 
 def _padded(values: Tensor, rows: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,9 @@ from torch.nn.functional import softplus
 from heterad import ops
 from heterad.data.tasks import Episodes, TaskSet
 from heterad.train import ALONE, Loop, Processes, Settings, keep
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 OUTER = ("auc", "cross-entropy")
 
@@ -40,6 +43,11 @@ class MetaLearner(nn.Module, ABC):
     @abstractmethod
     def adapt(self, support: Tensor, mask: Tensor | None = None) -> Any:
         """Adapt to support sets ``[..., N, D]``, whose real rows ``mask [..., N]`` marks."""
+
+    @classmethod
+    def adapt_all(cls, learners: Sequence[Self], support: Tensor, mask: Tensor | None = None) -> list[Any]:
+        """What ``adapt`` of each learner gives; a method may have a faster way than one after the other."""
+        return [learner.adapt(support, mask) for learner in learners]
 
     @abstractmethod
     def score(self, x: Tensor, adapted: Any) -> Tensor:
