@@ -44,7 +44,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         about = f"{error.filename}: {error.strerror}" if error.filename is not None else str(error)
         return _complain(about)
-    except ValueError as error:
+    except ModuleNotFoundError:  # of the command line's own packages: told by ``__main__``
+        raise
+    except (ValueError, ImportError) as error:
         return _complain(str(error))
     except KeyboardInterrupt:
         return _complain("interrupted; no output file was made or replaced")

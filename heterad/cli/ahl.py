@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
@@ -51,7 +52,7 @@ def fit(
 ) -> None:
     """Fit and save a detector."""
     given = {field.name: getattr(options, field.name) for field in fields(options)}
-    with bars() as report:
+    with warnings.catch_warnings(record=True) as notes, bars() as report:
         found = fit_ahl(
             data,
             label=label,
@@ -62,13 +63,17 @@ def fit(
             callback=lambda done, total: report("training", done, total),
             **given,
         )
+    for note in notes:
+        print(f"Note: {note.message}.")
     found.detector.save(model)
     seen = f"{found.n_seen:,} seen anomal{'y' if found.n_seen == 1 else 'ies'}"
     print(f"Learned from {counted(found.n_normal, 'normal')} and {seen}.")
     print(f"Wrote {model}. Next: heterad score {model} NEW --out scores.csv")
 
 
-def score(model: Path, data: tuple[Path, ...], out: Path, contamination: float | None, device: str) -> None:
+def score(
+    model: Path, data: tuple[Path, ...], out: Path, contamination: float | None, skip_unreadable: bool, device: str
+) -> None:
     """Score images or rows."""
-    n, n_odd = score_ahl(model, data, out, contamination=contamination, device=device)
+    n, n_odd = score_ahl(model, data, out, contamination=contamination, skip_unreadable=skip_unreadable, device=device)
     print(f"Scored {n}, {n_odd} of them anomalous. Wrote {out}.")

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import tyro
 
 from heterad.cli import ahl as ahl_commands
+from heterad.cli.options import changed
 from heterad.cli.progress import bars
 from heterad.data.row_files import RowFiles, counted
 from heterad.data.tables import read_table
@@ -16,6 +17,9 @@ from heterad.detectors import RobustMetaDetector
 from heterad.detectors.card import remarks, validation
 from heterad.train import JSONLog, TensorBoardLog, each, join
 
+META = {  # what only meta-learning knows
+    *("task", "one_hot", "missing", "max_iter", "tasks_per_step", "checkpoint", "json_log", "tensorboard", "timeout")
+}
 Data = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="DATA [DATA ...]")]
 
 
@@ -60,11 +64,11 @@ def fit(
         method: Meta-learning from many tasks, or AHL from normals and few anomalies of one.
         ahl: Of --method ahl.
     """
+    given = changed(fit, locals())
     writable_file(model)
     if method == "ahl":
-        foreign = {"task": task, "one_hot": one_hot, "checkpoint": checkpoint, "json_log": json_log}
-        if given := [name for name, value in {**foreign, "tensorboard": tensorboard}.items() if value]:
-            raise ValueError(f"{given[0]}: has no meaning with --method ahl")
+        if foreign := [name for name in given if name in META]:
+            raise ValueError(f"{foreign[0]}: has no meaning with --method ahl")
         return ahl_commands.fit(data, label, ignore, model, ahl, seed, device)
     ahl.refuse()
     files = RowFiles(data)

@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 
 from heterad.cli import ahl
+from heterad.cli.options import changed
 from heterad.cli.progress import bars
 from heterad.data.parts import check_format
 from heterad.data.row_files import counted
@@ -17,6 +18,7 @@ from heterad.detectors.ahl_files import is_ahl
 from heterad.detectors.score_files import shard
 from heterad.train import join
 
+META = {"task", "threshold", "explain", "support"}  # what only models of meta-learning know
 Model = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
 Data = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="DATA [DATA ...]")]
 
@@ -30,6 +32,7 @@ def score(
     threshold: float | None = None,
     explain: int = 0,
     support: int = 512,
+    skip_unreadable: bool = False,
     device: str = "cpu",
 ) -> None:
     """Adapt a model to each task of unlabelled files and score their rows; repeated after a kill, it goes on.
@@ -45,13 +48,15 @@ def score(
         threshold: Label rows anomalous above this score instead.
         explain: So many attributes, the most anomalous first, to name for each row.
         support: Rows of a task to adapt to at most.
+        skip_unreadable: Of images, for a model of --method ahl: leave out those that cannot be decoded.
         device: Where to compute: cpu or cuda.
     """
+    given, of_ahl = changed(score, locals()), is_ahl(model)
     spare(writable_file(check_format(out)), [model, *data])
-    if is_ahl(model):
-        if given := [name for name, value in (("task", task), ("threshold", threshold), ("explain", explain)) if value]:
-            raise ValueError(f"{given[0]}: has no meaning for a model of --method ahl")
-        return ahl.score(model, data, out, contamination, device)
+    if foreign := [name for name in given if name in (META if of_ahl else {"skip_unreadable"})]:
+        raise ValueError(f"{foreign[0]}: has no meaning for a model of --method {'ahl' if of_ahl else 'robust-meta'}")
+    if of_ahl:
+        return ahl.score(model, data, out, contamination, skip_unreadable, device)
     with join(device) as processes, bars(shown=processes.first) as report:
         found = score_files(
             RobustMetaDetector.load(model, device=processes.device),

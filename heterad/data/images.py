@@ -45,12 +45,13 @@ def read_image_folder(
             images itself, which then count as good.
 
     Returns:
-        The images in the order of split, defect and file name; grey ones have three equal colours.
+        The images in the order of split, defect and file name; grey ones have three equal colours, those of 16 bits
+        their upper 8.
 
     Raises:
         ImportError: Pillow is not installed (extra ``vision``).
         ValueError: there is no ``train/good`` or it holds no image, there is no image at all, an image cannot be
-            decoded (its file is named), or sizes differ and ``size`` is None.
+            decoded or has other than 8 or 16 bits (its file is named), or sizes differ and ``size`` is None.
 
     Cost:
         One decoding a file; memory of the decoded images.
@@ -96,12 +97,17 @@ def _read(file: Path, size: tuple[int, int] | None, skip: bool) -> np.ndarray | 
         raise ImportError("reading images needs Pillow; install it with: pip install 'heterad[vision]'") from None
     try:
         with Image.open(file) as opened:
-            image = opened.convert("RGB")
+            if opened.mode in ("I", "F"):
+                raise ValueError(f"expected 8 or 16 bits a value, got Pillow's mode {opened.mode!r}, of 32")
+            deep = opened.mode.startswith("I;16")  # which Pillow would cut at 255
+            image = (Image.fromarray((np.asarray(opened) >> 8).astype(np.uint8)) if deep else opened).convert("RGB")
             if size is not None:
                 image = image.resize(size[::-1], Image.Resampling.BILINEAR)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         if not skip:
-            raise ValueError(f"{file}: expected an image that can be decoded, got an error ({error})") from None
+            raise ValueError(
+                f"{file}: expected an image that can be decoded, got an error ({error}); skip_unreadable leaves it out"
+            ) from None
         logger.warning("%s cannot be decoded and is left out (%s)", file, error)
         return None
     return np.asarray(image).transpose(2, 0, 1)

@@ -164,13 +164,22 @@ def counted(n: int, thing: str) -> str:
     return f"{n:,} {thing}{'' if n == 1 else 's'}"
 
 
+def holds_tables(folder: str | os.PathLike[str]) -> bool:
+    """Whether a folder, or one below it, holds a file that ``RowFiles`` would read of it."""
+    return bool(_below(Path(folder)))
+
+
+def _below(root: Path) -> list[Path]:
+    found = [p for p in root.rglob("*") if _format(p) is not None and p.is_file()]
+    return [p for p in found if not any(part[0] in "._" for part in p.relative_to(root).parts)]
+
+
 def _find(path: str | os.PathLike[str]) -> list[tuple[str, dict[str, str]]]:
     """The files of a path, each with the columns that the names of its folders below the path give."""
     name = os.fspath(path)
     if os.path.isdir(name):
-        root, under = Path(name), Path(name).rglob("*")
-        found = [p for p in under if _format(p) is not None and p.is_file()]
-        found = [p for p in found if not any(part[0] in "._" for part in p.relative_to(root).parts)]
+        root = Path(name)
+        found = _below(root)
     elif glob.has_magic(name) and not os.path.exists(name):
         root = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), Path(name).parts))
         found = [Path(p) for p in glob.glob(name, recursive=True) if os.path.isfile(p)]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from heterad.data.images import GOOD, ImageSet, read_image_folder
-from heterad.data.row_files import RowFiles
+from heterad.data.row_files import RowFiles, holds_tables
 from heterad.data.tables import read_table, write_table
 from heterad.data.whole_file import spare
 from heterad.detectors.ahl import AHLDetector
@@ -48,7 +48,8 @@ def fit_ahl(
     """Fit ``AHLDetector`` to the images of a folder or to the rows of files.
 
     Args:
-        data: a folder that holds ``train/good``; or CSV or Parquet files, folders or globs of them.
+        data: a folder that holds ``train/good`` (and no CSV or Parquet file); or CSV or Parquet files, folders or
+            globs of them.
         label: of files, the column with 1 (seen anomaly), 0 (normal), -1 or nothing (unlabelled, taken as normal).
         ignore: of files, columns that are no features.
         base: "dra" or "devnet".
@@ -68,7 +69,8 @@ def fit_ahl(
 
     Raises:
         OSError: a file cannot be read.
-        ValueError: the data are not as said, with the file named; see ``read_image_folder`` and ``read_table``.
+        ValueError: the data are not as said, with the file named; see ``read_image_folder`` and ``read_table``. An
+            option of the other kind of data is given.
 
     Cost:
         That of ``AHLDetector.fit``; memory of all images, or rows, and of their feature maps.
@@ -77,7 +79,14 @@ def fit_ahl(
         See ``tests/detectors/test_ahl_files.py``, which makes such a folder.
     """
     paths: list[Source] = [data] if isinstance(data, (str, os.PathLike)) else list(data)
-    images = len(paths) == 1 and Path(paths[0]).is_dir() and not _has_tables(Path(paths[0]))
+    images = len(paths) == 1 and Path(paths[0]).is_dir() and not holds_tables(paths[0])
+    refused = (
+        {"label": label, "ignore": ignore}
+        if images
+        else {"seen": seen, "size": size, "skip_unreadable": skip_unreadable, "backbone": backbone != SMALL}
+    )
+    if given := [name for name, value in refused.items() if value]:
+        raise ValueError(f"{given[0]}: has no meaning for {'a folder of images' if images else 'files of rows'}")
     if images:
         found = read_image_folder(paths[0], size=size, skip_unreadable=skip_unreadable)
         files, (x, y) = found.files, _rows_of(found, seen)
@@ -145,6 +154,8 @@ def score_ahl(
         found = read_image_folder(paths[0], size=(height, width), skip_unreadable=skip_unreadable, normals=False)
         x, names = found.x, {"file": np.array([str(file) for file in found.files])}
     else:
+        if skip_unreadable:
+            raise ValueError("skip_unreadable: has no meaning for files of rows")
         files = RowFiles(paths)
         spare(out, files.files)
         table = read_table(files, features=detector.feature_names_in_.tolist())
@@ -153,10 +164,6 @@ def score_ahl(
     labels = (scores > detector.threshold_).astype(int)
     write_table(out, {**names, "score": scores, "label": labels})
     return len(scores), int(labels.sum())
-
-
-def _has_tables(folder: Path) -> bool:
-    return any(file.suffix.lower() in (".csv", ".parquet") for file in folder.iterdir())
 
 
 def _rows_of(images: ImageSet, seen: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

@@ -103,6 +103,8 @@ def _learned(record: dict[str, Any]) -> str:
 
 def _rows(record: dict[str, Any]) -> str:
     columns, names = record.get("columns"), record.get("feature_names")
+    if len(shape := record.get("input_shape", [])) > 1:
+        return f"## Rows\n\n* Images or maps, channels x height x width: {' x '.join(map(str, shape))}"
     lines = ["## Rows\n", f"* Features: {record['n_features']}" + (f": {shortened(map(str, names))}" if names else "")]
     if columns:
         lines.append(f"* Column of tasks: {columns['task'] or 'none'}")
@@ -113,7 +115,8 @@ def _rows(record: dict[str, Any]) -> str:
 
 
 def _decisions(record: dict[str, Any], tensors: dict[str, Any]) -> str:
-    lines = ["## Decisions\n", f"* Threshold, without adapting to a task: {record['threshold']:.6g}"]
+    meta = record["kind"] == "RobustMetaDetector"
+    lines = ["## Decisions\n", f"* Threshold{', without adapting to a task' * meta}: {record['threshold']:.6g}"]
     if "calibration.tasks" in tensors:
         of = tensors["calibration.tasks"]
         n_tasks = len(of.unique())
@@ -121,6 +124,6 @@ def _decisions(record: dict[str, Any], tensors: dict[str, Any]) -> str:
             f"* p-values: from {counted(len(of), 'normal row')} of {counted(n_tasks, 'held-out task')}; for normal "
             f"rows of new tasks P(p <= a) <= a + (1 - a) / {n_tasks + 1}"
         )
-    elif record["kind"] == "RobustMetaDetector":
+    elif meta:
         lines.append("* p-values: none, for want of normal rows in held-out tasks")
     return "\n".join(lines)

@@ -20,6 +20,12 @@ def check_images(X: np.ndarray) -> None:
         raise ValueError(f"X: expected images as uint8 or in [0, 1], got values from {X.min():.3g} to {X.max():.3g}")
 
 
+def check_backbone(name: str | None) -> None:
+    """Raise unless a backbone of this name can be; whether the package knows the model is seen when it is loaded."""
+    if name is not None and name != SMALL and not str(name).startswith(("torchvision/", "timm/")):
+        raise ValueError(f"backbone: expected '{SMALL}', 'torchvision/<model>', 'timm/<model>' or None, got {name!r}")
+
+
 def new_backbone(name: str, channels: int) -> nn.Module:
     """The untrained small network, or a published one.
 

@@ -15,7 +15,14 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from heterad.detectors import model_file
-from heterad.detectors.image_features import SMALL, check_images, learn_backbone, maps_of, new_backbone
+from heterad.detectors.image_features import (
+    SMALL,
+    check_backbone,
+    check_images,
+    learn_backbone,
+    maps_of,
+    new_backbone,
+)
 from heterad.detectors.inputs import Scaling, check_labels, fit_scaling
 from heterad.detectors.parameters import check_device, check_parameters, seeds
 from heterad.detectors.thresholds import ThresholdMixin
@@ -226,6 +233,7 @@ class ScoredDetector(ThresholdMixin, model_file.StoredMixin, BaseEstimator):
 
     def _check_options(self) -> None:
         check_parameters(self)
+        check_backbone(self.backbone)
 
     def _new_model(self, seed: int) -> Scorer:
         """An untrained model of rows of ``shape_``, on the CPU."""

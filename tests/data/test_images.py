@@ -72,3 +72,14 @@ def test_without_pillow_the_extra_is_named(folder: Path, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(ImportError, match=r"pip install 'heterad\[vision\]'"):
         read_image_folder(folder)
+
+
+def test_sixteen_bits_keep_the_upper_eight_and_other_depths_are_refused(folder: Path) -> None:
+    values = np.linspace(0, 65535, 24).astype(np.uint16).reshape(4, 6)
+    Image.fromarray(values).save(folder / "train/good/deep.png")
+    found = read_image_folder(folder)
+    assert (found.x[[file.name == "deep.png" for file in found.files]] == values // 256).all()
+    Image.fromarray(np.zeros((4, 6), np.float32)).save(folder / "train/good/real.tif")
+    with pytest.raises(ValueError, match=r"real.tif: .*expected 8 or 16 bits a value, .*skip_unreadable leaves it out"):
+        read_image_folder(folder)
+    assert len(read_image_folder(folder, skip_unreadable=True).x) == 6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,16 @@ def test_tables(tmp_path: Path) -> None:
     found.detector.save(tmp_path / "m.safetensors")
     assert score_ahl(tmp_path / "m.safetensors", tmp_path / "t.csv", tmp_path / "s.csv")[0] == 40
     assert columns(tmp_path / "s.csv")["row"] == list(range(40))
+    for option in ({"seen": ["hole"]}, {"size": 8}, {"skip_unreadable": True}, {"backbone": "timm/resnet18"}):
+        with pytest.raises(ValueError, match=f"{next(iter(option))}: has no meaning for files of rows"):
+            fit_ahl(tmp_path / "t.csv", label="odd", **option)
+
+
+def test_a_folder_of_tables_of_any_kind_is_one(tmp_path: Path) -> None:
+    rows = [f"{a}\t{int(a < 1)}" for a in range(9)]
+    (tmp_path / "part=1").mkdir()
+    (tmp_path / "part=1" / "t.tsv").write_text("\n".join(["a\todd", *rows]))
+    assert fit_ahl(tmp_path, label="odd", base="devnet", epochs=1).n_normal == 8
 
 
 def test_what_is_refused(folder: Path, tmp_path: Path) -> None:
@@ -80,6 +91,8 @@ def test_what_is_refused(folder: Path, tmp_path: Path) -> None:
     Image.new("RGB", (3, 3)).save(folder / "train" / "good" / "bad.png")
     with pytest.raises(ValueError, match="expected images of one size"):
         fit_ahl(folder)
+    with pytest.raises(ValueError, match="label: has no meaning for a folder of images"):
+        fit_ahl(folder, label="odd")
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(ValueError, match="expected a folder with train/good"):
@@ -100,5 +113,34 @@ def test_the_command_line(folder: Path, tmp_path: Path, capsys) -> None:
     assert "ahl.shots: needs --method ahl" in capsys.readouterr().err
     assert run(["fit", str(folder), "--model", model, "--method", "ahl", "--task", "t"]) == 2
     assert "task: has no meaning with --method ahl" in capsys.readouterr().err
+    assert run(["fit", str(folder), "--model", model, "--method", "ahl", "--max-iter", "9"]) == 2
+    assert "max_iter: has no meaning with --method ahl" in capsys.readouterr().err
+    assert run(["info", model]) == 0
+    assert "channels x height x width: 3 x 24 x 16" in capsys.readouterr().out
     assert run(["score", model, str(folder), "--out", out, "--explain", "3"]) == 2
     assert "explain: has no meaning for a model of --method ahl" in capsys.readouterr().err
+    (folder / "test" / "hole" / "bad.png").write_text("no image")
+    assert run(["score", model, str(folder), "--out", out]) == 2
+    assert "bad.png: expected an image that can be decoded" in capsys.readouterr().err
+    assert run(["score", model, str(folder), "--out", out, "--skip-unreadable"]) == 0
+    assert "Scored 16, " in capsys.readouterr().out
+
+
+def test_the_command_line_tells_of_what_is_missing_in_a_line(folder: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+    pytest.importorskip("tyro", reason="tyro is not installed")
+    from heterad.cli import run
+
+    def published(*_) -> None:
+        raise ImportError("x needs torchvision; install it")
+
+    options = [str(folder), "--method", "ahl", "--ahl.epochs", "1", "--model", str(tmp_path / "m.safetensors")]
+    assert run(["fit", *options, "--ahl.backbone", "x"]) == 2
+    assert "backbone: expected 'small', 'torchvision/<model>'" in capsys.readouterr().err
+    monkeypatch.setattr(image_features, "load_backbone", published)
+    assert run(["fit", *options, "--ahl.backbone", "torchvision/x"]) == 2
+    assert capsys.readouterr().err == "heterad: x needs torchvision; install it\n"
+    shutil.rmtree(folder / "train" / "cut")
+    assert run(["fit", *options, "--ahl.base", "devnet"]) == 0
+    written = capsys.readouterr()
+    assert "Note: y: no seen anomaly (1); learning from pseudo anomalies alone." in written.out
+    assert written.err == ""
