@@ -59,7 +59,9 @@ class BuildExt(build_ext):
     def _build_cuda(self, ext):
         nvcc = find_nvcc()
         include = [f"-I{path}" for path in ext.include_dirs]
+        *_, last = cuda_archs()
         archs = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in cuda_archs()]
+        archs.append(f"-gencode=arch=compute_{last},code=compute_{last}")  # what newer devices compile for themselves
         objects = self.compiler.compile(
             ["csrc/cuda/bindings.cpp"],
             output_dir=self.build_temp,
@@ -73,8 +75,9 @@ class BuildExt(build_ext):
             flags = ["-std=c++17", "-O3", "-Xcompiler", "-fPIC,-fvisibility=hidden", "-lineinfo", "--threads=0"]
             subprocess.run([nvcc, *flags, *archs, *include, "-c", str(source), "-o", str(target)], check=True)
             objects.append(str(target))
-        lib = Path(nvcc).resolve().parent.parent / "lib64"
-        self._link(objects, ext, [f"-L{lib}", "-lcudart_static", "-ldl", "-lrt", "-lpthread"])
+        toolkit = Path(nvcc).resolve().parent.parent
+        places = [f"-L{toolkit / name}" for name in ("lib64", "lib")]
+        self._link(objects, ext, [*places, "-lcudart_static", "-ldl", "-lrt", "-lpthread"])
 
     def _link(self, objects, ext, flags):
         path = self.get_ext_fullpath(ext.name)

@@ -18,6 +18,7 @@ T* ptr(std::uintptr_t address) {
 }  // namespace
 
 PYBIND11_MODULE(_cuda, m) {
+  m.def("why_not", &heterad::cuda::why_not);
   m.def("smoothed_auc_workspace", [](bool f64, int64_t batch, int64_t p, int64_t q) {
     return f64 ? heterad::cuda::smoothed_auc_workspace<double>(batch, p, q)
                : heterad::cuda::smoothed_auc_workspace<float>(batch, p, q);

@@ -2,6 +2,8 @@
 // Shared by the kernels of smoothed_auc: launching, workspace, what a task holds, and sums in a fixed order.
 #include <cuda_runtime.h>
 
+#include <limits>
+
 #include "scores.h"
 
 namespace heterad::cuda {
@@ -16,17 +18,19 @@ void launch(cudaStream_t stream, int64_t blocks, void (*kernel)(P...), A... args
   config.gridDim = dim3(unsigned(blocks));
   config.blockDim = dim3(kThreads);
   config.stream = stream;
+  if (blocks == 0) return;  // CUDA refuses an empty grid
   cudaLaunchKernelEx(&config, kernel, P(args)...);
 }
 
-// 1 / temperature, finite in T
+// 1 / temperature, finite and above 0 in T
 template <typename T>
 T inverse_of(double temperature) {
-  const double most = sizeof(T) == 4 ? 1e38 : 1e300;
-  return T(temperature * most > 1 ? 1 / temperature : most);
+  const double most = sizeof(T) == 4 ? 1e38 : 1e300, least = std::numeric_limits<T>::denorm_min();
+  const double inverse = temperature * most > 1 ? 1 / temperature : most;
+  return T(inverse > least ? inverse : least);
 }
 
-inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+__host__ __device__ inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 inline int64_t blocks_for(int64_t threads) { return ceil_div(threads, kThreads); }
 
 // Blocks of a kernel that strides over work whose size only the device knows.
@@ -74,16 +78,35 @@ __device__ bool is_finite(T x) {
   return x - x == 0;
 }
 
+constexpr int kStretch = 1024;  // scores that one warp counts: four counts of 16 bits travel as one number
+
 template <typename T>
 __global__ void summarise(Scores<T> scores, int side, Summary* summaries, int64_t batch) {
-  for (int64_t i = thread_index(); i < batch * scores.n; i += thread_count()) {
+  const int64_t stretches = ceil_div(scores.n, kStretch), item = thread_index() / 32;
+  if (item >= batch * stretches) return;
+  const int64_t task = item / stretches, first = item % stretches * kStretch;
+  const int64_t end = first + kStretch < scores.n ? first + kStretch : scores.n;
+  unsigned long long counts = 0;
+  for (int64_t i = task * scores.n + first + threadIdx.x % 32; i < task * scores.n + end; i += 32) {
     if (!is_real(scores, i)) continue;
-    Summary& s = summaries[i / scores.n];
     const T x = scores.x[i];
-    atomicAdd(&s.real[side], 1ull);
-    if (x != x) atomicAdd(&s.nan, 1ull);
-    else if (!is_finite(x)) atomicAdd(x > 0 ? &s.plus[side] : &s.minus[side], 1ull);
+    counts += 1 + (x == T(INFINITY) ? 1ull << 16 : 0) + (x == -T(INFINITY) ? 1ull << 32 : 0) + (x != x ? 1ull << 48 : 0);
   }
+  for (int half = 16; half > 0; half /= 2) counts += __shfl_xor_sync(kWarp, counts, half);
+  if (threadIdx.x % 32 != 0) return;
+  Summary& s = summaries[task];
+  unsigned long long* const sums[] = {&s.real[side], &s.plus[side], &s.minus[side], &s.nan};
+#pragma unroll
+  for (int k = 0; k < 4; ++k)
+    if (counts >> 16 * k & 0xffff) atomicAdd(sums[k], counts >> 16 * k & 0xffff);
+}
+
+template <typename T>
+void summarise_all(cudaStream_t stream, const Scores<T>& pos, const Scores<T>& neg, Summary* summaries, int64_t batch) {
+  const auto blocks = [&](int64_t n) { return blocks_for(batch * ceil_div(n, kStretch) * 32); };
+  cudaMemsetAsync(summaries, 0, batch * sizeof(Summary), stream);
+  launch(stream, blocks(pos.n), summarise<T>, pos, 1, summaries, batch);
+  launch(stream, blocks(neg.n), summarise<T>, neg, 0, summaries, batch);
 }
 
 // The gradient of a real score, from the sum of its slopes.

@@ -13,6 +13,11 @@ constexpr double kMostPairs = HETERAD_MOST_PAIRS;  // of a task done by brute fo
 
 bool few(int64_t p, int64_t q) { return double(p) * double(q) <= kMostPairs; }
 
+const char* last_error() {
+  const cudaError_t error = cudaGetLastError();
+  return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
+}
+
 }  // namespace
 
 template <typename T>
@@ -40,8 +45,13 @@ const char* smoothed_auc(Scores<T> pos, Scores<T> neg, double temperature, T* va
       by_cells(task(pos, b), task(neg, b), temperature, value + b, arena, queue);
     }
   }
-  const cudaError_t error = cudaGetLastError();
-  return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
+  return last_error();
+}
+
+const char* why_not() {
+  cudaFuncAttributes attributes;
+  cudaFuncGetAttributes(&attributes, sum_stretches);
+  return last_error();
 }
 
 template std::size_t smoothed_auc_workspace<float>(int64_t, int64_t, int64_t);

@@ -15,4 +15,7 @@ const char* smoothed_auc(Scores<T> pos, Scores<T> neg, double temperature, T* va
 template <typename T>
 std::size_t smoothed_auc_workspace(int64_t batch, int64_t p, int64_t q);
 
+// Why the current device runs nothing of this build, or null.
+const char* why_not();
+
 }  // namespace heterad::cuda

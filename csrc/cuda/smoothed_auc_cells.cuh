@@ -208,16 +208,20 @@ __global__ void piece_moments(int64_t p, double width, double inverse, CellWork<
   }
 }
 
-// Sums a cell's pieces into its first. One thread owns one moment.
+// Sums a cell's pieces into its first: a warp a cell, a lane a moment, as many pieces at a time as there are lanes for.
 template <typename T>
 __global__ void cell_moments(CellWork<T> work) {
-  constexpr int N = CellWork<T>::N;
-  for (int64_t i = thread_index(); i < int64_t(*work.n_cells) * 2 * N; i += thread_count()) {
-    const int64_t cell = i / (2 * N);
-    const int s = int(i / N % 2), a = int(i % N);
+  constexpr int M = 2 * CellWork<T>::N;
+  const int lane = threadIdx.x % 32;
+  for (int64_t cell = thread_index() / 32; cell < *work.n_cells; cell += thread_count() / 32) {
+    const int64_t begin = work.cell_piece[cell], end = work.cell_piece[cell + 1];
+    if (end - begin == 1) continue;
+    T* const moments = &work.moments[0][0][0] + lane % M;
     double sum = 0;
-    for (int64_t k = work.cell_piece[cell]; k < work.cell_piece[cell + 1]; ++k) sum += double(work.moments[k][s][a]);
-    work.moments[work.cell_piece[cell]][s][a] = T(sum);
+#pragma unroll 8
+    for (int64_t k = begin + lane / M; k < end; k += 32 / M) sum += double(moments[k * M]);
+    for (int half = 16; half >= M; half /= 2) sum += __shfl_xor_sync(kWarp, sum, half);
+    if (lane < M) moments[begin * M] = T(sum);
   }
 }
 
@@ -279,7 +283,7 @@ __global__ void scatter(Scores<T> pos, Scores<T> neg, double width, double inver
   for (int64_t i = thread_index(); i < work.n; i += thread_count()) {
     const int64_t place = work.places_sorted[i];
     const int side = place < pos.n;
-    const Scores<T>& s = side ? pos : neg;
+    const Scores<T> s = side ? pos : neg;
     const int64_t at = side ? place : place - pos.n;
     double slopes = 0;
     if (i < finite) {
@@ -306,12 +310,10 @@ void by_cells(Scores<T> pos, Scores<T> neg, double temperature, T* value, Arena&
   const double inverse = inverse_of<double>(temperature);
   const int64_t n = work.n, strided = strided_blocks(n);
   std::size_t bytes = work.temporary_bytes;
-  cudaMemsetAsync(work.summary, 0, sizeof(Summary), stream);
+  summarise_all(stream, pos, neg, work.summary, 1);
   cudaMemsetAsync(work.n_pieces, 0, sizeof(unsigned), stream);
   cudaMemsetAsync(work.n_cells, 0, sizeof(unsigned), stream);
   launch(stream, 2 * Tables<T>::G + 1, fill_tables<T>, work.tables);
-  launch(stream, strided, summarise<T>, pos, 1, work.summary, int64_t(1));
-  launch(stream, strided, summarise<T>, neg, 0, work.summary, int64_t(1));
   launch(stream, strided, make_keys<T>, pos, int64_t(0), work);
   launch(stream, strided, make_keys<T>, neg, pos.n, work);
   cub::DeviceRadixSort::SortPairs(work.temporary, bytes, work.keys, work.keys_sorted, work.places, work.places_sorted, n,
@@ -320,7 +322,7 @@ void by_cells(Scores<T> pos, Scores<T> neg, double temperature, T* value, Arena&
   cub::DeviceScan::InclusiveScan(work.temporary, bytes, work.ranks, work.ranks, AddRanks(), n, stream);
   launch(stream, strided, list_cells<T>, inverse, work);
   launch(stream, strided_blocks(n * 32), piece_moments<T>, pos.n, temperature, inverse, work);
-  launch(stream, strided_blocks(n * 2 * N), cell_moments<T>, work);
+  launch(stream, strided_blocks(n * 32), cell_moments<T>, work);
   launch(stream, strided_blocks(n * N), combine<T>, work);
   launch(stream, kSums, sum_stretches, work.cell_value, int64_t(0), work.n_cells, work.partial);
   launch(stream, 1, finish<T>, work.partial, work.summary, value, int64_t(1));

@@ -91,9 +91,7 @@ template <typename T>
 void by_pairs(Scores<T> pos, Scores<T> neg, double temperature, T* value, int64_t batch, Arena& arena,
               cudaStream_t stream) {
   const PairWork<T> work(arena, batch, pos.n, neg.n);
-  cudaMemsetAsync(work.summaries, 0, batch * sizeof(Summary), stream);
-  launch(stream, strided_blocks(batch * pos.n), summarise<T>, pos, 1, work.summaries, batch);
-  launch(stream, strided_blocks(batch * neg.n), summarise<T>, neg, 0, work.summaries, batch);
+  summarise_all(stream, pos, neg, work.summaries, batch);
   launch(stream, blocks_for(batch * work.items * 32), sum_tiles<T>, pos, neg, inverse_of<T>(temperature), work, batch);
   launch(stream, batch * kSums, sum_stretches, work.values, work.items, nullptr, work.partial);
   launch(stream, blocks_for(batch), finish<T>, work.partial, work.summaries, value, batch);

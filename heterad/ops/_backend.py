@@ -43,7 +43,8 @@ def why_not(backend: str) -> str | None:
     if backend == "cuda":
         if not torch.cuda.is_available():
             return "no CUDA device"
-        return _import_failure("heterad._cuda", "the CUDA extension is not built (no nvcc at install time)")
+        reason = _import_failure("heterad._cuda", "the CUDA extension is not built (no nvcc at install time)")
+        return reason or importlib.import_module("heterad._cuda").why_not()
     return None
 
 

@@ -25,7 +25,10 @@ def library(request, tmp_path_factory):
     subprocess.run(
         [*command, f"-DHETERAD_MOST_PAIRS={METHODS[request.param]}", here / "entry.cpp", "-o", path], check=True
     )
-    return ctypes.CDLL(str(path))
+    found = ctypes.CDLL(str(path))
+    for function in (found.smoothed_auc_f32, found.smoothed_auc_f64):
+        function.restype = ctypes.c_char_p
+    return found
 
 
 def run(library, pos, neg, temperature=1.0, pos_mask=None, neg_mask=None):
@@ -35,14 +38,21 @@ def run(library, pos, neg, temperature=1.0, pos_mask=None, neg_mask=None):
     address = lambda t: ctypes.c_void_p(None if t is None else t.data_ptr())  # noqa: E731
     sizes = [ctypes.c_int64(n) for n in (value.numel(), pos.shape[-1], neg.shape[-1])]
     inputs, outputs = (pos, neg, pos_mask, neg_mask), (value, *grads)
-    function(*map(address, inputs), *sizes, ctypes.c_double(temperature), *map(address, outputs))
+    error = function(*map(address, inputs), *sizes, ctypes.c_double(temperature), *map(address, outputs))
+    assert error is None, error
     return value, *grads
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize(
     ("batch", "p", "q", "scale", "masked"),
-    [((), 1, 1, 1.0, False), ((3,), 5, 33, 2.0, True), ((), 129, 1100, 0.01, False), ((), 70, 90, 30.0, True)],
+    [
+        ((), 1, 1, 1.0, False),
+        ((3,), 5, 33, 2.0, True),
+        ((), 129, 1100, 0.01, False),
+        ((), 70, 90, 30.0, True),
+        ((), 1, 2500, 0.01, True),
+    ],
 )
 def test_value_and_gradients(library, dtype, batch, p, q, scale, masked):
     draw = torch.Generator().manual_seed(p + q)
@@ -81,3 +91,19 @@ def test_infinities_nan_and_empty_tasks(library):
     assert grad_neg[3, 1] == 0
     assert (grad_pos[4] == 0).all()
     assert (grad_neg[4] == 0).all()
+
+
+def test_no_task(library):
+    """CUDA refuses an empty grid, and so does the emulation."""
+    value, grad_pos, grad_neg = run(library, torch.ones(0, 3), torch.ones(0, 5))
+    assert value.shape == (0,)
+    assert grad_pos.shape == (0, 3)
+    assert grad_neg.shape == (0, 5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("temperature", [1e-40, 1e46, 1e300])
+def test_any_temperature(library, dtype, temperature):
+    value, *grads = run(library, torch.tensor([3.0, 1.0], dtype=dtype), torch.tensor([2.0], dtype=dtype), temperature)
+    assert abs(value.item() - 0.5) < 1e-9
+    assert all((g.abs() < 1e-40).all() for g in grads)

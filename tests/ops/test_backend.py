@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -71,6 +72,14 @@ def test_without_compiled_code_the_reference_runs_and_says_why():
     code = "import heterad; print(*[row for row in heterad.ops.info() if row[1] == 'cpu'], sep='\\n')"
     out = run(code, HETERAD_NO_EXT="1").stdout
     assert out.count("'reference', 'cpp: HETERAD_NO_EXT=1'") == len(OPS), out
+
+
+@pytest.mark.parametrize("fault", [None, "no kernel image is available for execution on the device"])
+def test_a_device_that_the_extension_was_not_built_for_falls_back(monkeypatch, fault):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setitem(sys.modules, "heterad._cuda", SimpleNamespace(why_not=lambda: fault))
+    monkeypatch.delenv("HETERAD_NO_EXT", raising=False)
+    assert _backend.why_not.__wrapped__("cuda") == fault
 
 
 def test_the_lower_instruction_sets_can_be_asked_for():

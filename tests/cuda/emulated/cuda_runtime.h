@@ -1,10 +1,12 @@
 #pragma once
 // Enough of CUDA to run the kernels on a CPU as they are written: the threads of a block are coroutines that hand over at
-// every barrier and shuffle, the blocks follow one another. Device memory is memory.
+// every barrier and shuffle, the blocks follow one another. Device memory is memory. Every second block, and every second
+// launch, goes backwards, so that what needs a barrier it does not have, or an order of blocks, comes out wrong.
 #include <cstdint>
 #include <cstring>
 #include <cmath>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include <ucontext.h>
@@ -21,15 +23,23 @@ struct dim3 {
   dim3(unsigned x = 1, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
 };
 typedef struct Stream* cudaStream_t;
-enum cudaError_t { cudaSuccess };
+enum cudaError_t { cudaSuccess, cudaErrorInvalidConfiguration };
 struct cudaLaunchConfig_t {
   dim3 gridDim, blockDim;
   size_t dynamicSmemBytes;
   cudaStream_t stream;
 };
 
-inline cudaError_t cudaGetLastError() { return cudaSuccess; }
-inline const char* cudaGetErrorString(cudaError_t) { return "success"; }
+namespace emulated {
+inline cudaError_t fault = cudaSuccess;
+}
+inline cudaError_t cudaGetLastError() { return std::exchange(emulated::fault, cudaSuccess); }
+inline const char* cudaGetErrorString(cudaError_t) { return "invalid configuration argument"; }
+struct cudaFuncAttributes {};
+template <typename F>
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes*, F) {
+  return cudaSuccess;
+}
 inline cudaError_t cudaMemsetAsync(void* p, int value, size_t n, cudaStream_t) {
   std::memset(p, value, n);
   return cudaSuccess;
@@ -55,6 +65,7 @@ inline Barrier block;
 inline ucontext_t scheduler;
 inline void (*body)(void*);
 inline void* argument;
+inline bool backwards = false, blocks_backwards = false;
 
 inline void hand_over() { swapcontext(&threads[threadIdx.x].context, &scheduler); }
 
@@ -75,8 +86,10 @@ inline void enter() {
 inline void run(dim3 grid, dim3 shape, void (*kernel)(void*), void* arguments) {
   constexpr size_t kStack = 1 << 16;
   body = kernel, argument = arguments, gridDim = grid, blockDim = shape;
+  blocks_backwards = !blocks_backwards;
   for (unsigned b = 0; b < grid.x; ++b) {
-    blockIdx = dim3(b);
+    backwards = !backwards;
+    blockIdx = dim3(blocks_backwards ? grid.x - 1 - b : b);
     threads = std::vector<Thread>(shape.x);
     block = {int(shape.x), 0, 0};
     warps.assign((shape.x + 31) / 32, {32, 0, 0});
@@ -91,8 +104,8 @@ inline void run(dim3 grid, dim3 shape, void (*kernel)(void*), void* arguments) {
     }
     for (bool any = true; any;) {
       any = false;
-      for (unsigned i = 0; i < shape.x; ++i)
-        if (!threads[i].done) {
+      for (unsigned k = 0; k < shape.x; ++k)
+        if (const unsigned i = backwards ? shape.x - 1 - k : k; !threads[i].done) {
           any = true;
           threadIdx = dim3(i, 0, 0);
           swapcontext(&scheduler, &threads[i].context);
@@ -142,7 +155,9 @@ inline double __longlong_as_double(long long x) { return bits_of<double>(x); }
 
 template <typename... P, typename... A>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(P...), A... args) {
+  const dim3 grid = config->gridDim, block = config->blockDim;
+  if (grid.x == 0 || grid.x >= 1u << 31 || block.x > 1024) return emulated::fault = cudaErrorInvalidConfiguration;
   auto call = [&] { kernel(P(args)...); };
-  emulated::run(config->gridDim, config->blockDim, [](void* f) { (*static_cast<decltype(call)*>(f))(); }, &call);
+  emulated::run(grid, block, [](void* f) { (*static_cast<decltype(call)*>(f))(); }, &call);
   return cudaSuccess;
 }
