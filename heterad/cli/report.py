@@ -25,7 +25,12 @@ def report(files: Files, out: Path | None = None, into: Path | None = None) -> N
     if not files:
         raise ValueError("FILE: expected at least one file, got none")
     rows = [row for file in files for row in read_rows(file)]
-    texts = {table.name: text for table in TABLES.values() if (text := table.report(rows))}
+    try:
+        texts = {table.name: text for table in TABLES.values() if (text := table.report(rows))}
+    except KeyError as error:
+        raise ValueError(
+            f"{files[0]}: expected rows as heterad reproduce writes them, got some without {error}"
+        ) from None
     if not texts:
         raise ValueError(f"{files[0]}: expected rows of one of {', '.join(TABLES)}; got none among {len(rows)}")
     print("\n\n".join(texts.values()))

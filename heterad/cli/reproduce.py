@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from heterad.cli.progress import bars
+from heterad.data.whole_file import writable_file
 from heterad.experiments.runs import complete
 from heterad.experiments.table import Options
 from heterad.experiments.tables import TABLES
@@ -40,7 +41,7 @@ def reproduce(
         label_ratios: Shares of labelled rows in source tasks.
         datasets: Names of data sets; the default is all of the table's.
         methods: Names of methods; the default is all of the table's.
-        seeds: Of the methods, on each split.
+        seeds: Seeds of the methods, each on every split: 0 1 2 are three, 10 is one.
         grid: Hyper-parameters to choose among: the paper's or few of them.
         shots: Numbers of seen anomalies, M, of AHL's tables; the default is all of the table's.
         jobs: Processes.
@@ -54,12 +55,12 @@ def reproduce(
     if shots is not None and not (chosen.has_shots and shots and min(shots) >= 1):
         known = ", ".join(name for name, other in TABLES.items() if other.has_shots)
         raise ValueError(f"shots: expected numbers of at least 1, for one of {known}; got {shots} for {table}")
-    file = out or Path(f"{table}{'-smoke' if smoke else ''}.jsonl")
-    options = Options(splits, label_ratios, datasets, methods, seeds, grid, smoke, shots)
+    keys = chosen.keys(Options(splits, label_ratios, datasets, methods, seeds, grid, smoke, shots))
+    if not keys:
+        raise ValueError("seeds, methods, datasets, label-ratios: expected at least one of each, got none of some")
+    file = writable_file(out or Path(f"{table}{'-smoke' if smoke else ''}.jsonl"))
     with bars() as report:
-        rows = complete(
-            file, chosen.keys(options), partial(_run, table, data), jobs=jobs, report=partial(report, table)
-        )
+        rows = complete(file, keys, partial(_run, table, data), jobs=jobs, report=partial(report, table))
     print(chosen.report(rows))
     print(f"Wrote {file}. Later: heterad report {file}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any
 
@@ -24,7 +25,12 @@ def check_parameters(detector: Any) -> None:
 
     A name means the same in every detector; those that a detector does not have are passed over.
     """
-    options = detector.get_params(deep=False)
+    check_numbers(detector.get_params(deep=False))
+    check_device(detector.device)
+
+
+def check_numbers(options: Mapping[str, Any]) -> None:
+    """Raise TypeError or ValueError naming the first of the options, by name, that is out of range."""
     for name in [name for name in COUNTS + OPTIONAL_COUNTS if name in options]:
         value = options[name]
         if value is None and name in OPTIONAL_COUNTS:
@@ -41,7 +47,8 @@ def check_parameters(detector: Any) -> None:
             check_share(name, float(value))
         elif not 0 < float(value) < float("inf"):
             raise ValueError(f"{name}: expected a finite number above 0, got {value}")
-    check_device(detector.device)
+        elif name == "top" and float(value) > 1:
+            raise ValueError(f"{name}: expected a share above 0 and of at most 1, got {value}")
 
 
 def check_device(device: str | torch.device | None) -> torch.device:

@@ -24,7 +24,7 @@ from heterad.detectors.image_features import (
     new_backbone,
 )
 from heterad.detectors.inputs import Scaling, check_labels, fit_scaling
-from heterad.detectors.parameters import check_device, check_parameters, seeds
+from heterad.detectors.parameters import check_device, check_numbers, check_parameters, seeds
 from heterad.detectors.thresholds import ThresholdMixin
 from heterad.methods.supervised import Recipe, fit_scorer
 from heterad.nn.scorer import Scorer
@@ -111,12 +111,14 @@ class ScoredDetector(ThresholdMixin, model_file.StoredMixin, BaseEstimator):
             A new detector.
 
         Raises:
-            ValueError: as ``decision_function``; there are fewer than two rows, or training diverged.
+            TypeError, ValueError: as ``decision_function``; there are fewer than two rows, ``epochs`` or ``lr`` is out
+                of range, or training diverged.
 
         Source:
             Zhu et al. (CVPR 2024), section 4.4.
         """
         X = self._rows(X)
+        check_numbers({"epochs": epochs, "lr": lr})
         if len(X) < 2:
             raise ValueError(f"X: expected at least two normals, got {len(X)}")
         tuned = object.__new__(type(self))

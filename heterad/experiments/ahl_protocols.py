@@ -63,7 +63,10 @@ def _splits(data: Path | None, name: str, number: int, shots: int, hard: bool) -
     """Every task's rows of one split; images as feature maps of a backbone that learned from its normals alone."""
     drawn = []
     for task in _tasks(data, name, number):
-        split = split_task(task, shots, np.random.default_rng([number, 2]), hard=hard)
+        try:
+            split = split_task(task, shots, np.random.default_rng([number, 2]), hard=hard)
+        except ValueError as error:
+            raise ValueError(f"data set {name}: {error}") from None
         drawn.append((task.name, to_maps(split, number) if split.x.ndim == 4 else split))
     return drawn
 

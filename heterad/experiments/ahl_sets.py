@@ -95,7 +95,7 @@ def tasks(folder: str | os.PathLike[str] | None, name: str, seed: int) -> list[T
         One task, or one for each category.
 
     Raises:
-        OSError, ValueError: the file cannot be read; the name is unknown.
+        OSError, ValueError: the file cannot be read or lacks an array; the name is unknown; there is no folder.
 
     Example:
         >>> [task] = tasks(None, "digits", 0)
@@ -104,9 +104,15 @@ def tasks(folder: str | os.PathLike[str] | None, name: str, seed: int) -> list[T
     """
     if name in BUILT_IN:
         return BUILT_IN[name](seed)
-    if name not in SETS or folder is None:
-        raise ValueError(f"set: expected one of {', '.join([*SETS, *BUILT_IN])} and a folder, got {name!r}, {folder}")
-    return SETS[name](read_arrays(Path(folder) / f"{name}.npz"), seed)
+    if name not in SETS:
+        raise ValueError(f"set: expected one of {', '.join([*SETS, *BUILT_IN])}, got {name!r}")
+    if folder is None:
+        raise ValueError(f"data: expected a folder with {name}.npz, got none")
+    arrays = read_arrays(file := Path(folder) / f"{name}.npz")
+    try:
+        return SETS[name](arrays, seed)
+    except KeyError as error:
+        raise ValueError(f"{file}: expected an array {error}, got {', '.join(arrays)}") from None
 
 
 def split_task(task: Task, shots: int, rng: np.random.Generator, *, hard: bool) -> Split:
@@ -126,7 +132,7 @@ def split_task(task: Task, shots: int, rng: np.random.Generator, *, hard: bool) 
         The rows.
 
     Raises:
-        ValueError: no class has ``shots`` anomalies and one more, or the hard setting has one class only.
+        ValueError: there are too few normals or anomalies to train and to test, or, in the hard setting, classes.
 
     Source:
         Ding et al. (CVPR 2022), section 4; Zhu et al. (CVPR 2024), section 4.
@@ -145,8 +151,12 @@ def split_task(task: Task, shots: int, rng: np.random.Generator, *, hard: bool) 
         raise ValueError(f"task {task.name!r}: expected two classes of anomalies or more, got {len(classes)}")
     seen_class = rng.choice(classes[size >= min(MOST_SHOTS, size.max())]) if hard else None
     pool = rng.permutation(np.flatnonzero(kind == seen_class if hard else kind != NORMAL))
-    if len(pool) < shots + (not hard):
-        raise ValueError(f"task {task.name!r}: expected more than {shots} anomalies, got {len(pool)}")
+    least, of = (shots, "of one class") if hard else (shots + 1, "of any class")
+    if len(pool) < least or len(normal) < 2:
+        raise ValueError(
+            f"task {task.name!r}: expected at least {least} anomalies {of} and two normals, got {len(pool)} and "
+            f"{len(normal)}"
+        )
     unseen = rng.permutation(np.flatnonzero((kind != NORMAL) & (kind != seen_class))) if hard else pool[shots:]
     train = np.concatenate([normal[:n_train][:MOST_NORMALS], pool[:shots]])
     test_normal, test_odd = normal[n_train:][:MOST_TESTED], unseen[:MOST_TESTED]

@@ -84,7 +84,7 @@ def protocol_report(rows: Sequence[Row], *, table: str, than: str | None = None)
     """The rows of one protocol as text: means and standard errors of every method, and paired tests.
 
     Args:
-        rows: of any tables; others than ``table`` are passed over.
+        rows: of any tables; others than ``table`` are passed over, and smoke runs where there are others.
         table: its name.
         than: what every other method is compared with; None compares AHL of each base with that base.
 
@@ -92,6 +92,7 @@ def protocol_report(rows: Sequence[Row], *, table: str, than: str | None = None)
         Tables in Markdown, empty without rows.
     """
     own = [row for row in rows if row.get("table") == table]
+    own = [row for row in own if not row.get("smoke")] or own
     if not own:
         return ""
     found = {name: _by_place(values) for name, values in by_set_and_draw(own).items()}

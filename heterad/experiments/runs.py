@@ -42,7 +42,7 @@ def complete(
 
     Raises:
         OSError: the file cannot be written, or another run is writing to it.
-        ValueError: a line of it is not JSON, but for a last one that was cut short, which is run again.
+        ValueError: a line of it is no JSON object, but for a last one that was cut short, which is run again.
 
     Cost:
         The file is written anew after each run, so that it never holds half of one: O(rows).
@@ -95,7 +95,7 @@ def read_rows(path: str | os.PathLike[str]) -> list[Row]:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: a line of it is not JSON, but for a last one that was cut short, which is left out.
+        ValueError: a line of it is no JSON object, but for a last one that was cut short, which is left out.
 
     Example:
         >>> import tempfile
@@ -169,7 +169,10 @@ def _read(path: Path) -> tuple[list[Row], bool]:
     rows = []
     for number, line in enumerate(whole.splitlines(), 1):
         try:
-            rows.append(json.loads(line))
+            row = json.loads(line)
         except ValueError as error:
             raise ValueError(f"{path}, line {number}: expected JSON, got {line[:60]!r} ({error})") from None
+        if not isinstance(row, dict):
+            raise ValueError(f"{path}, line {number}: expected a JSON object, got {line[:60]!r}")
+        rows.append(row)
     return rows, whole != text

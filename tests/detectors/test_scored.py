@@ -184,6 +184,11 @@ def test_bad_input(options, X, y, message: str) -> None:
         AHLDetector(**SHORT | options).fit(X, y)
 
 
+def test_a_share_of_more_than_all_places_is_refused() -> None:
+    with pytest.raises(ValueError, match="top: expected a share above 0 and of at most 1, got 2"):
+        DRADetector(top=2).fit(*vectors())
+
+
 def test_maps_of_another_size_are_refused() -> None:
     X, y = maps()
     detector = DRADetector(**SHORT).fit(X, y)
@@ -213,7 +218,7 @@ def test_a_backbone_takes_images(detector, tmp_path: Path, monkeypatch) -> None:
         detector.fit(X.astype(float), y)
     with pytest.raises(ValueError, match=r"X: expected images \[n, C, H, W\] of 1 or 3 colours"):
         detector.fit(X.reshape(len(X), 2, 16, 32), y)
-    with pytest.raises(ValueError, match="name: expected 'torchvision/<model>' or 'timm/<model>', got 'large'"):
+    with pytest.raises(ValueError, match=r"backbone: expected 'small', 'torchvision/<model>', .* got 'large'"):
         detector.set_params(backbone="large").fit(X, y)
 
 
@@ -232,6 +237,9 @@ def test_tuning_on_another_domain(detector) -> None:
     assert (tuned.decision_function(other) == fitted.fine_tune(other, epochs=2).decision_function(other)).all()
     with pytest.raises(ValueError, match="X: expected at least two normals, got 1"):
         fitted.fine_tune(other[:1])
+    for options, error in (({"epochs": 0}, ValueError), ({"epochs": "2"}, TypeError), ({"lr": -1.0}, ValueError)):
+        with pytest.raises(error, match=f"{next(iter(options))}: expected"):
+            fitted.fine_tune(other, **options)
 
 
 @pytest.mark.parametrize("option", [{"clusters": "gmm"}, {"learn_on": "both"}])

@@ -43,10 +43,26 @@ def test_no_row_both_trains_and_tests_and_shots_are_nested(hard: bool) -> None:
 def test_bad_tasks() -> None:
     with pytest.raises(ValueError, match="task 't': expected two classes"):
         split_task(TASK._replace(anomaly_class=np.repeat([-1, 3], [40, 60])), 1, rng(), hard=True)
-    with pytest.raises(ValueError, match="task 't': expected more than 20 anomalies, got 20"):
+    with pytest.raises(ValueError, match=r"task 't': expected at least 21 anomalies of any class .*, got 20 and 40"):
         split_task(Task("t", TASK.x[:60], TASK.anomaly_class[:60]), 20, rng(), hard=False)
-    with pytest.raises(ValueError, match="set: expected one of mvtec_resnet18"):
+    with pytest.raises(ValueError, match=r"task 't': expected at least 21 anomalies of one class .*, got 20 and 40"):
+        split_task(TASK, 21, rng(), hard=True)
+    with pytest.raises(ValueError, match="and two normals, got 20 and 1"):
+        split_task(Task("t", TASK.x[39:], TASK.anomaly_class[39:]), 1, rng(), hard=True)
+
+
+def test_data_that_are_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"data: expected a folder with isolet\.npz, got none"):
         tasks(None, "isolet", 0)
+    with pytest.raises(ValueError, match="set: expected one of mvtec_resnet18"):
+        tasks(tmp_path, "letters", 0)
+    np.savez(tmp_path / "isolet.npz", X=np.zeros((4, 2)))
+    with pytest.raises(ValueError, match=r"isolet\.npz: expected an array 'y', got X"):
+        tasks(tmp_path, "isolet", 0)
+    np.savez(tmp_path / "isolet.npz", X=np.zeros((60, 2)), y=np.arange(60) % 6)
+    [key] = tables()["ahl-hard"].keys(Options(splits=1, datasets=("isolet",), methods=("DRA",), shots=(1,)))
+    with pytest.raises(ValueError, match="data set isolet: task '': expected two classes of anomalies"):
+        tables()["ahl-hard"].run(key, tmp_path)
 
 
 def test_sets_with_many_classes_make_some_normal_and_categories_make_tasks(tmp_path: Path) -> None:
@@ -99,6 +115,8 @@ def test_a_table_runs_and_is_reported(name: str) -> None:
         ["|", *other.split(), "|", f"{100 * rows[1]['auroc']:.1f}", "|"]
     ]
     assert table.report([{"table": "another"}]) == ""
+    whole = [{**row, "smoke": False, "auroc": 0.25} for row in rows]
+    assert "| 25.0 |" in " ".join(table.report([*rows, *whole]).split())
 
 
 def test_cross_domain_tunes_on_the_other_normals() -> None:

@@ -67,6 +67,9 @@ def test_report_prints_draws_and_writes_into_a_page(out, tmp_path, capsys) -> No
         (["table1", "--jobs", "0"], "jobs: expected at least 1, got 0"),
         (["table1", "--shots", "1"], r"shots: expected .*, for one of ahl-.*; got \(1,\) for table1"),
         (["ahl-hard", "--shots", "10", "0"], r"shots: expected numbers of at least 1, .*; got \(10, 0\)"),
+        (["ahl-hard", "--seeds"], "seeds, methods, .*: expected at least one of each, got none of some"),
+        (["table1", "--methods"], "expected at least one of each"),
+        (["ahl-hard", "--datasets", "isolet"], r"data: expected a folder with isolet\.npz, got none"),
     ],
 )
 def test_bad_arguments(arguments: list[str], message: str, tmp_path, capsys) -> None:
@@ -81,3 +84,13 @@ def test_bad_files(tmp_path, capsys) -> None:
     (tmp_path / "other.jsonl").write_text('{"a": 1}\n')
     assert run(["report", str(tmp_path / "other.jsonl")]) == 2
     assert "other.jsonl: expected rows of one of table1" in capsys.readouterr().err
+    (tmp_path / "odd.jsonl").write_text('{"table": "ahl-hard", "set": "digits"}\n')
+    assert run(["report", str(tmp_path / "odd.jsonl")]) == 2
+    assert "odd.jsonl: expected rows as heterad reproduce writes them, got some without" in capsys.readouterr().err
+    (tmp_path / "list.jsonl").write_text("[1, 2]\n")
+    arguments = ["ahl-hard", "--smoke", "--methods", "nearest normal", "--out"]
+    for command in (["report"], ["reproduce", *arguments]):
+        assert run([*command, str(tmp_path / "list.jsonl")]) == 2
+        assert "list.jsonl, line 1: expected a JSON object, got '[1, 2]'" in capsys.readouterr().err
+    assert run(["reproduce", *arguments, str(tmp_path)]) == 2
+    assert "expected the name of a file to write, got a folder" in capsys.readouterr().err
