@@ -5,7 +5,8 @@
 #   bench/gpu.sh          PYTHON=python3 and HETERAD_CUDA_ARCHS=90 may be set
 #   bench/gpu.sh --dry    the same steps on the CPU: two ops' smoke rows, results thrown away
 #
-# Every step runs even where one before it failed; the last lines say how each ended. Exit status 1 where one failed.
+# Every step runs even where one before it failed; the last lines say how each ended. Exit status 1 where one failed. Ops
+# are checked, and groups of rows timed, in processes of their own: a kernel that breaks the device spoils the rest of its own.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 2
 root=$PWD
@@ -99,31 +100,48 @@ step "which back end serves what" 60 "$python" -c 'import heterad; print(heterad
 step "values and gradients of every back end" 180 "$python" "$root/bench/check_gpu.py" "$device"
 
 pytest=("$python" -m pytest -q -p no:cacheprovider -c "$root/pyproject.toml" --rootdir "$root")
+
+# times NAME SECONDS EXPRESSION: time the rows that pytest's -k EXPRESSION selects
+times() {
+  local only=(-m gpu)
+  [ "$dry" = 1 ] && only=()
+  step "times: $1" "$2" "${pytest[@]}" "$root/bench" "${only[@]}" -k "$3" --budget 1 --benchmark-enable \
+    --benchmark-columns=median,rounds --benchmark-json="$work/times/$1.json"
+}
+
+mkdir "$work/times"
+if ! has pytest || ! has pytest_benchmark; then
+  skip "times" "needs pytest and pytest-benchmark"
+elif [ "$dry" = 1 ]; then
+  times soft_threshold 120 "smoke and soft_threshold"
+  times deviation_loss 120 "smoke and deviation_loss"
+else
+  times robust_ridge 180 "robust_ridge and not compile"
+  times smoothed_auc 80 "smoothed_auc and not compile"
+  times others 100 "not robust_ridge and not smoothed_auc and not compile"
+  times compile 120 compile # minutes of code generation for the rival: last
+fi
+mapfile -t found < <(grep -l '"provider"' "$work"/times/*.json 2>/dev/null)
+if [ "${#found[@]}" -gt 0 ]; then
+  name=$("$python" -c 'import re, torch
+print(re.sub("[^a-z0-9]+", "-", torch.cuda.get_device_name().lower()) if torch.cuda.is_available() else "dry")')
+  result=$root/bench/results/$name.json smoke=()
+  [ "$dry" = 1 ] && result=$work/dry.json smoke=(--smoke)
+  step "report, saved as $(basename "$result"); it fails where a target is missed" 60 \
+    "$python" "$root/bench/report.py" "${found[@]}" --save "$result" "${smoke[@]}"
+fi
+
 if has pytest; then
   has pytest_benchmark || pytest+=(-o addopts=--strict-markers)
-  step "tests that need a GPU" 120 "${pytest[@]}" -m gpu "$root/tests"
+  has xdist && [ "$dry" = 0 ] && pytest+=(-n 8) # hundreds of kernels to compile
+  mapfile -t files < <(grep -rl 'mark\.gpu' "$root/tests" --include='test_*.py') # others import what may not be there
+  step "tests that need a GPU" 150 "${pytest[@]}" -m gpu "${files[@]}"
 else
   skip "tests that need a GPU" "pytest is not installed; the step on values and gradients has checked the ops"
 fi
 
-if has pytest && has pytest_benchmark; then
-  rows=(-m gpu)
-  [ "$dry" = 1 ] && rows=(-k "smoke and (soft_threshold or deviation_loss)")
-  step "times" 330 "${pytest[@]}" "$root/bench" "${rows[@]}" --budget 1 --benchmark-enable --benchmark-columns=median,rounds \
-    --benchmark-json="$work/bench.json"
-  if [ -s "$work/bench.json" ]; then
-    name=$("$python" -c 'import re, torch
-print(re.sub("[^a-z0-9]+", "-", torch.cuda.get_device_name().lower()) if torch.cuda.is_available() else "dry")')
-    result=$root/bench/results/$name.json smoke=()
-    [ "$dry" = 1 ] && result=$work/dry.json smoke=(--smoke)
-    step "report, saved as $(basename "$result")" 60 \
-      "$python" "$root/bench/report.py" "$work/bench.json" --save "$result" "${smoke[@]}"
-  fi
-else
-  skip "times" "needs pytest and pytest-benchmark"
-fi
-
 if [ "$dry" = 0 ] && command -v compute-sanitizer >/dev/null; then
+  export PYTORCH_NO_CUDA_MEMORY_CACHING=1 # else what lies behind a tensor is torch's own memory, and no error
   for tool in memcheck racecheck; do
     step "compute-sanitizer $tool" 100 \
       compute-sanitizer --tool "$tool" --error-exitcode 9 "$python" "$root/bench/check_gpu.py" cuda --only-run

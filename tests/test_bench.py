@@ -211,6 +211,15 @@ def test_the_rule_on_values_refuses_a_wrong_row():
         check(row, "heterad", [torch.tensor(0.76)], exact, exact)
 
 
+def test_a_check_that_dies_is_told():
+    from check_gpu import apart
+
+    (fault,) = apart("cpu", "no such op", "reference", slice(0, None, 1))
+    assert fault.startswith("exit status 1: Traceback")
+    assert "KeyError: 'no such op'" in fault
+    assert apart("cpu", "soft_threshold", "reference", slice(0, None, 3)) == []
+
+
 def test_report_runs_as_a_script():
     done = subprocess.run(
         [sys.executable, str(BENCH / "report.py"), "--help"], capture_output=True, text=True, check=True
