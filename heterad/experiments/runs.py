@@ -5,10 +5,11 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,7 @@ def _each(run: Callable[[Key], Results], todo: dict[str, Row], jobs: int) -> Ite
     if jobs == 1:
         yield from ((identity, run(key)) for identity, key in todo.items())
         return
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_begin) as pool:
         futures = {pool.submit(run, key): identity for identity, key in todo.items()}
         try:
             for future in as_completed(futures):
@@ -134,9 +135,16 @@ def _each(run: Callable[[Key], Results], todo: dict[str, Row], jobs: int) -> Ite
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _one_thread() -> None:
-    """As many processes as cores leave none to a second thread. Told before torch is imported."""
+def _begin() -> None:
+    """Of a process of several: as many as cores leave none to a second thread, which is told before torch is imported;
+    and it ends with the one that it works for, where that is killed."""
     os.environ["OMP_NUM_THREADS"] = "1"
+    threading.Thread(target=_follow, daemon=True).start()
+
+
+def _follow() -> None:
+    parent_process().join()  # type: ignore[union-attr]
+    os._exit(1)
 
 
 @contextmanager

@@ -76,6 +76,25 @@ def test_a_second_run_is_refused_and_a_killed_one_leaves_no_half_rows(tmp_path) 
     assert "value" not in rows[0]
 
 
+def test_the_processes_of_a_killed_run_end(tmp_path) -> None:
+    (tmp_path / "slow.py").write_text(
+        "import sys, time\n"
+        "from heterad.experiments.runs import complete\n"
+        "def run(key):\n"
+        "    time.sleep(60 * key['seed'])\n"
+        "    return {}\n"
+        "if __name__ == '__main__':\n"
+        "    complete(sys.argv[1], [{'seed': seed} for seed in range(3)], run, jobs=2)\n"
+    )
+    file = tmp_path / "runs.jsonl"
+    first = subprocess.Popen([sys.executable, tmp_path / "slow.py", file], stdout=subprocess.PIPE)
+    try:
+        wait_for(file)
+    finally:
+        first.kill()
+    first.communicate(timeout=30)  # returns when the last process that has this pipe has ended
+
+
 def wait_for(file: Path) -> None:
     for _ in range(600):
         if file.exists():
