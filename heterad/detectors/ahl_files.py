@@ -48,8 +48,7 @@ def fit_ahl(
     """Fit ``AHLDetector`` to the images of a folder or to the rows of files.
 
     Args:
-        data: a folder that holds ``train/good`` (and no CSV or Parquet file); or CSV or Parquet files, folders or
-            globs of them.
+        data: a folder that holds ``train/good``; or CSV or Parquet files, folders or globs of them.
         label: of files, the column with 1 (seen anomaly), 0 (normal), -1 or nothing (unlabelled, taken as normal).
         ignore: of files, columns that are no features.
         base: "dra" or "devnet".
@@ -79,7 +78,7 @@ def fit_ahl(
         See ``tests/detectors/test_ahl_files.py``, which makes such a folder.
     """
     paths: list[Source] = [data] if isinstance(data, (str, os.PathLike)) else list(data)
-    images = len(paths) == 1 and Path(paths[0]).is_dir() and not holds_tables(paths[0])
+    images = len(paths) == 1 and _holds_images(Path(paths[0]))
     refused = (
         {"label": label, "ignore": ignore}
         if images
@@ -164,6 +163,10 @@ def score_ahl(
     labels = (scores > detector.threshold_).astype(int)
     write_table(out, {**names, "score": scores, "label": labels})
     return len(scores), int(labels.sum())
+
+
+def _holds_images(path: Path) -> bool:
+    return path.is_dir() and ((path / "train" / GOOD).is_dir() or not holds_tables(path))
 
 
 def _rows_of(images: ImageSet, seen: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
