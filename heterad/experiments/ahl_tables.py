@@ -86,7 +86,8 @@ def protocol_report(rows: Sequence[Row], *, table: str, than: str | None = None)
     Args:
         rows: of any tables; others than ``table`` are passed over, and smoke runs where there are others.
         table: its name.
-        than: what every other method is compared with; None compares AHL of each base with that base.
+        than: what every other method is compared with; None compares AHL of each base with that base, and with the base that
+            is given the same pseudo anomalies, "BASE + pseudo".
 
     Returns:
         Tables in Markdown, empty without rows.
@@ -100,7 +101,10 @@ def protocol_report(rows: Sequence[Row], *, table: str, than: str | None = None)
     lines = [["method", *(f"{data}, M = {m}" for data, m in places)]]
     for name, cells in found.items():
         lines.append([name, *(with_error(cells[p], 1) if p in cells else "" for p in places)])
-    pairs = [(f"AHL({base})", base) for base in found] if than is None else [(name, than) for name in found]
+    if than is None:
+        pairs = [(f"AHL({base})", other) for base in found for other in (base, f"{base} + pseudo")]
+    else:
+        pairs = [(name, than) for name in found]
     tests = _tests(own, [(ours, other) for ours, other in pairs if ours != other and {ours, other} <= found.keys()])
     return "\n\n".join([f"{table}: AUROC in %, mean ± standard error over draws", markdown(lines), *tests])
 

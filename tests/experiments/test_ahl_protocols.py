@@ -182,11 +182,12 @@ def test_a_data_set_with_fewer_draws_is_left_out_of_the_mean_over_data_sets() ->
         for s, n, gain in (("a", 3, 0.02), ("b", 3, 0.04), ("c", 2, 0.5), ("d", 1, 0.5))
         for m in (10, 1)
         for i in range(n)
-        for method, value in (("base", 0.4), ("AHL(base)", 0.4 + gain + 0.001 * i))
+        for method, value in (("base", 0.4), ("base + pseudo", 0.39), ("AHL(base)", 0.4 + gain + 0.001 * i))
     ]
     lines = [line.replace(" ", "") for line in ahl_tables.protocol_report(rows, table="t").splitlines()]
     gains = "+2.10±0.06|+4.10±0.06|+50.05±0.05||+3.10±0.06(a,b)|3|"
     for m in (10, 1):
         assert any(line.startswith(f"|AHL(base)-base|{m}|{gains}") for line in lines)
+        assert any(line.startswith(f"|AHL(base)-base+pseudo|{m}|+3.10±0.06|") for line in lines)
     alone = 2 * "|40.0±0.0|40.0±0.0|40.0±0.0|40.0"
     assert f"|base{alone}|" in lines
