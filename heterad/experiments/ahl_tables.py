@@ -86,8 +86,8 @@ def protocol_report(rows: Sequence[Row], *, table: str, than: str | None = None)
     Args:
         rows: of any tables; others than ``table`` are passed over, and smoke runs where there are others.
         table: its name.
-        than: what every other method is compared with; None compares AHL of each base with that base, and with the base that
-            is given the same pseudo anomalies, "BASE + pseudo".
+        than: what every other method is compared with; None compares AHL of each base with that base, and with
+            "BASE + pseudo", which is given the same pseudo anomalies.
 
     Returns:
         Tables in Markdown, empty without rows.
@@ -132,7 +132,8 @@ def _tests(rows: Sequence[Row], pairs: Iterable[tuple[str, str]]) -> list[str]:
             of = "" if len(mean.sets) == len(sets) else f" ({', '.join(mean.sets)})"
             cells = [with_error(100 * c.gains, 2, signed=True) if c else "" for c in (*each, mean)]
             draws = str(len(mean.gains))
-            lines.append([f"{method} - {than}", str(m), *cells[:-1], cells[-1] + of, draws, f"{mean.p:.2g}"])
+            other = f"({than})" if "+" in than else than
+            lines.append([f"{method} - {other}", str(m), *cells[:-1], cells[-1] + of, draws, f"{mean.p:.2g}"])
     return [markdown(lines)] if len(lines) > 1 else []
 
 

@@ -188,6 +188,6 @@ def test_a_data_set_with_fewer_draws_is_left_out_of_the_mean_over_data_sets() ->
     gains = "+2.10±0.06|+4.10±0.06|+50.05±0.05||+3.10±0.06(a,b)|3|"
     for m in (10, 1):
         assert any(line.startswith(f"|AHL(base)-base|{m}|{gains}") for line in lines)
-        assert any(line.startswith(f"|AHL(base)-base+pseudo|{m}|+3.10±0.06|") for line in lines)
+        assert any(line.startswith(f"|AHL(base)-(base+pseudo)|{m}|+3.10±0.06|") for line in lines)
     alone = 2 * "|40.0±0.0|40.0±0.0|40.0±0.0|40.0"
     assert f"|base{alone}|" in lines
