@@ -72,8 +72,22 @@ def fit(
 
 
 def score(
-    model: Path, data: tuple[Path, ...], out: Path, contamination: float | None, skip_unreadable: bool, device: str
+    model: Path,
+    data: tuple[Path, ...],
+    out: Path,
+    contamination: float | None,
+    threshold: float | None,
+    skip_unreadable: bool,
+    device: str,
 ) -> None:
     """Score images or rows."""
-    n, n_odd = score_ahl(model, data, out, contamination=contamination, skip_unreadable=skip_unreadable, device=device)
+    n, n_odd = score_ahl(
+        model,
+        data,
+        out,
+        contamination=contamination,
+        threshold=threshold,
+        skip_unreadable=skip_unreadable,
+        device=device,
+    )
     print(f"Scored {n}, {n_odd} of them anomalous. Wrote {out}.")

@@ -18,7 +18,7 @@ from heterad.detectors.ahl_files import is_ahl
 from heterad.detectors.score_files import shard
 from heterad.train import join
 
-META = {"task", "threshold", "explain", "support"}  # what only models of meta-learning know
+META = {"task", "explain", "support"}  # what only models of meta-learning know
 Model = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
 Data = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="DATA [DATA ...]")]
 
@@ -56,7 +56,7 @@ def score(
     if foreign := [name for name in given if name in (META if of_ahl else {"skip_unreadable"})]:
         raise ValueError(f"{foreign[0]}: has no meaning for a model of --method {'ahl' if of_ahl else 'robust-meta'}")
     if of_ahl:
-        return ahl.score(model, data, out, contamination, skip_unreadable, device)
+        return ahl.score(model, data, out, contamination, threshold, skip_unreadable, device)
     with join(device) as processes, bars(shown=processes.first) as report:
         found = score_files(
             RobustMetaDetector.load(model, device=processes.device),

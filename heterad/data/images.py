@@ -50,7 +50,7 @@ def read_image_folder(
 
     Raises:
         ImportError: Pillow is not installed (extra ``vision``).
-        ValueError: there is no ``train/good`` or it holds no image, there is no image at all, an image cannot be
+        ValueError: there is no folder, no ``train/good`` or no image in it, or no image at all, an image cannot be
             decoded or has other than 8 or 16 bits (its file is named), or sizes differ and ``size`` is None.
 
     Cost:
@@ -60,6 +60,8 @@ def read_image_folder(
         See ``tests/data/test_images.py``, which makes such a folder.
     """
     root = Path(folder)
+    if not root.is_dir():
+        raise ValueError(f"{root}: expected a folder of images, got {'a file' if root.exists() else 'nothing there'}")
     if normals and not (root / "train" / GOOD).is_dir():
         raise ValueError(f"{root}: expected a folder with train/{GOOD}, as in MVTec AD, got none")
     sides = (size, size) if isinstance(size, int) else size

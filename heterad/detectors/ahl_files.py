@@ -122,6 +122,7 @@ def score_ahl(
     out: Source,
     *,
     contamination: float | None = None,
+    threshold: float | None = None,
     skip_unreadable: bool = False,
     device: str | None = None,
 ) -> tuple[int, int]:
@@ -133,6 +134,7 @@ def score_ahl(
             of the folder itself, are scored.
         out: file to write: file or row, score (higher is more anomalous) and label (1 anomaly, 0 normal).
         contamination: share of the normals of ``fit`` above the threshold; None is the model's own.
+        threshold: the score above which a row is labelled anomalous, instead.
         skip_unreadable: leave out images that cannot be decoded instead of raising.
         device: where to compute.
 
@@ -143,8 +145,8 @@ def score_ahl(
         OSError, ValueError: as ``fit_ahl``, and ``AHLDetector.load``; ``out`` is a file that is read.
     """
     detector = AHLDetector.load(model, device=device)
-    if contamination is not None:
-        detector.set_threshold(contamination=contamination)
+    if contamination is not None or threshold is not None:
+        detector.set_threshold(contamination=contamination, value=threshold)
     paths: list[Source] = [data] if isinstance(data, (str, os.PathLike)) else list(data)
     if detector.backbone is not None:
         if len(paths) != 1:

@@ -61,6 +61,10 @@ def test_an_unreadable_image_is_named_or_skipped(folder: Path, caplog) -> None:
 def test_folders_that_are_not_as_they_should_be(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="expected a folder with train/good"):
         read_image_folder(tmp_path)
+    picture(tmp_path / "one.png")
+    for name, got in (("one.png", "a file"), ("none", "nothing there")):
+        with pytest.raises(ValueError, match=f"{name}: expected a folder of images, got {got}"):
+            read_image_folder(tmp_path / name, normals=False)
     (tmp_path / "train" / "good").mkdir(parents=True)
     with pytest.raises(ValueError, match="train/good: expected at least one image"):
         read_image_folder(tmp_path)

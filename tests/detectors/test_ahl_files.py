@@ -110,6 +110,9 @@ def test_the_command_line(folder: Path, tmp_path: Path, capsys) -> None:
     assert "Learned from 9 normals and 5 seen anomalies." in capsys.readouterr().out
     assert run(["score", model, str(folder), "--out", out]) == 0
     assert "Scored 16, " in capsys.readouterr().out
+    scores = sorted(columns(Path(out))["score"])
+    assert run(["score", model, str(folder), "--out", out, "--threshold", str((scores[2] + scores[3]) / 2)]) == 0
+    assert "Scored 16, 13 of them" in capsys.readouterr().out
     assert run(["fit", str(folder), "--model", model, "--ahl.shots", "3"]) == 2
     assert "ahl.shots: needs --method ahl" in capsys.readouterr().err
     assert run(["fit", str(folder), "--model", model, "--method", "ahl", "--task", "t"]) == 2
