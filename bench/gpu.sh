@@ -101,8 +101,8 @@ step "values and gradients of every back end" 180 "$python" "$root/bench/check_g
 
 pytest=("$python" -m pytest -q -p no:cacheprovider -c "$root/pyproject.toml" --rootdir "$root")
 
-# times NAME SECONDS EXPRESSION: time the rows that pytest's -k EXPRESSION selects
-times() {
+# time_rows NAME SECONDS EXPRESSION: time the rows that pytest's -k EXPRESSION selects
+time_rows() {
   local only=(-m gpu)
   [ "$dry" = 1 ] && only=()
   step "times: $1" "$2" "${pytest[@]}" "$root/bench" "${only[@]}" -k "$3" --budget 1 --benchmark-enable \
@@ -113,13 +113,13 @@ mkdir "$work/times"
 if ! has pytest || ! has pytest_benchmark; then
   skip "times" "needs pytest and pytest-benchmark"
 elif [ "$dry" = 1 ]; then
-  times soft_threshold 120 "smoke and soft_threshold"
-  times deviation_loss 120 "smoke and deviation_loss"
+  time_rows soft_threshold 120 "smoke and soft_threshold"
+  time_rows deviation_loss 120 "smoke and deviation_loss"
 else
-  times robust_ridge 180 "robust_ridge and not compile"
-  times smoothed_auc 80 "smoothed_auc and not compile"
-  times others 100 "not robust_ridge and not smoothed_auc and not compile"
-  times compile 120 compile # minutes of code generation for the rival: last
+  time_rows robust_ridge 180 "robust_ridge and not compile"
+  time_rows smoothed_auc 80 "smoothed_auc and not compile"
+  time_rows others 100 "not robust_ridge and not smoothed_auc and not compile"
+  time_rows compile 120 compile # minutes of code generation for the rival: last
 fi
 mapfile -t found < <(grep -l '"provider"' "$work"/times/*.json 2>/dev/null)
 if [ "${#found[@]}" -gt 0 ]; then

@@ -24,3 +24,9 @@ elif os.environ.get("TRITON_INTERPRET") == "1":
         return torch.from_numpy(np.ascontiguousarray(value)).bfloat16().view(torch.int16).numpy().view(np.uint16)
 
     interpreter._convert_float = round_to_nearest
+
+    from memory import watch
+
+    watch()
+else:
+    collect_ignore_glob = ["test_memory.py"]
