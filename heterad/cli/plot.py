@@ -11,6 +11,7 @@ import tyro
 from heterad.data.row_files import RowFiles
 from heterad.data.tables import read_table
 from heterad.detectors import RobustMetaDetector
+from heterad.detectors.ahl_files import is_ahl
 from heterad.detectors.gather import LEAST
 from heterad.detectors.score_files import about_short, choose_columns
 from heterad.experiments.plots import draw
@@ -35,6 +36,8 @@ def plot(
         label: Column with the truth: 1 (anomaly), 0 (normal), -1 or nothing (unknown).
         out: Folder for the pictures.
     """
+    if is_ahl(model):
+        raise ValueError(f"{model}: expected a model that learned from many tasks, got one of --method ahl")
     detector = RobustMetaDetector.load(model)
     if data is None:
         files = draw(detector, out)

@@ -119,6 +119,8 @@ def test_the_command_line(folder: Path, tmp_path: Path, capsys) -> None:
     assert "task: has no meaning with --method ahl" in capsys.readouterr().err
     assert run(["fit", str(folder), "--model", model, "--method", "ahl", "--max-iter", "9"]) == 2
     assert "max_iter: has no meaning with --method ahl" in capsys.readouterr().err
+    assert run(["plot", model]) == 2
+    assert "expected a model that learned from many tasks, got one of --method ahl" in capsys.readouterr().err
     assert run(["info", model]) == 0
     assert "channels x height x width: 3 x 24 x 16" in capsys.readouterr().out
     assert run(["score", model, str(folder), "--out", out, "--explain", "3"]) == 2
