@@ -2,7 +2,8 @@
 
 HETERAD_NO_EXT=1      install without compiled code; the reference path serves every op
 HETERAD_SANITIZE=1    address and undefined-behaviour sanitisers
-HETERAD_CUDA_ARCHS    compute capabilities to build for, default "80;90"; empty: no CUDA extension
+HETERAD_CUDA_ARCHS    compute capabilities to build for, default "80;90", the last for newer ones too;
+                      empty: no CUDA extension
 """
 
 import os

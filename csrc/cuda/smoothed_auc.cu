@@ -31,6 +31,7 @@ std::size_t smoothed_auc_workspace(int64_t batch, int64_t p, int64_t q) {
 template <typename T>
 const char* smoothed_auc(Scores<T> pos, Scores<T> neg, double temperature, T* value, int64_t batch, void* workspace,
                          void* stream) {
+  if (batch == 0) return nullptr;  // CUDA refuses an empty grid
   const auto queue = static_cast<cudaStream_t>(stream);
   const auto task = [](const Scores<T>& s, int64_t b) {
     const int64_t o = b * s.n;

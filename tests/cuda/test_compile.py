@@ -52,3 +52,18 @@ def test_many_scores_on_a_gpu():
     for cpu, first, second in zip(*results, strict=True):
         assert ((cpu - first).norm() <= 1e-6 * cpu.norm()).item()
         assert torch.equal(first, second)
+
+
+@pytest.mark.gpu
+def test_no_task_on_a_gpu():
+    pos, neg = (torch.ones(0, n, device="cuda").requires_grad_() for n in (3, 5))
+    value = heterad.ops.smoothed_auc(pos, neg)
+    assert [g.shape for g in torch.autograd.grad(value.sum(), (pos, neg))] == [pos.shape, neg.shape]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="one GPU")
+@pytest.mark.parametrize("op", ["soft_threshold", "deviation_loss", "ridge_solve", "robust_ridge", "smoothed_auc"])
+def test_a_gpu_that_is_not_the_current_one(op):
+    for sample in sample_inputs(op, device="cuda:1", size="small")[:3]:
+        assert_accurate(op, sample)
