@@ -49,7 +49,8 @@ class DAGM(Networks):
         lr: Adam's learning rate.
         lam_energy: weight of the energy.
         lam_diagonal: weight of the inverse variances.
-        floor: added to the variances: a support set has fewer rows than a covariance needs to be regular.
+        floor: added to the variances, and a little more where they are so large that rounding outweighs it: a support
+            set has fewer rows than a covariance needs to be regular.
 
     Raises:
         ValueError: ``n_iter`` is less than 1.
@@ -133,5 +134,7 @@ class DAGM(Networks):
         mean = member.mT @ z / total.unsqueeze(-1)
         off = z.unsqueeze(-3) - mean.unsqueeze(-2)
         covariance = (off * (member / total.unsqueeze(-2)).mT.unsqueeze(-1)).mT @ off
-        floor = self.floor * torch.eye(z.shape[-1], dtype=z.dtype, device=z.device)
+        trace = covariance.diagonal(dim1=-2, dim2=-1).sum(-1)
+        rounding = z.shape[-1] * torch.finfo(z.dtype).eps * trace  # what a covariance may lack of being one
+        floor = (self.floor + rounding)[..., None, None] * torch.eye(z.shape[-1], dtype=z.dtype, device=z.device)
         return Mixture(total.log(), mean, torch.linalg.cholesky(covariance + floor))

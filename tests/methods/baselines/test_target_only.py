@@ -87,6 +87,13 @@ def test_dagm_bears_a_component_that_no_row_belongs_to() -> None:
     assert learner.score(x, learner.adapt(x)).isfinite().all()
 
 
+@pytest.mark.parametrize("scale", [1e-3, 1e3, 1e6])
+def test_dagm_bears_rows_of_any_scale(scale: float) -> None:
+    learner = DAGM(50, torch.Generator().manual_seed(0), n_iter=3)
+    x = scale * torch.randn(1, 40, 50, generator=torch.Generator().manual_seed(1))
+    assert learner.score(x, learner.adapt(x)).isfinite().all()
+
+
 @pytest.mark.parametrize("name", ["ae", "rae", "dagm"])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-3)])
 def test_many_learners_at_once_are_as_each_alone(name: str, dtype: torch.dtype, tolerance: float) -> None:
