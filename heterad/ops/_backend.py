@@ -35,7 +35,7 @@ def why_not(backend: str) -> str | None:
     if backend in ("cpp", "cuda") and os.environ.get("HETERAD_NO_EXT") == "1":
         return "HETERAD_NO_EXT=1"
     if backend == "cpp":
-        return _import_failure("heterad._C", "the C++ extension is not built (no compiler at install time)")
+        return _import_failure("heterad._C", "no compiler at install time")
     if backend == "triton":
         if importlib.util.find_spec("triton") is None:
             return "triton is not installed"
@@ -43,16 +43,17 @@ def why_not(backend: str) -> str | None:
     if backend == "cuda":
         if not torch.cuda.is_available():
             return "no CUDA device"
-        reason = _import_failure("heterad._cuda", "the CUDA extension is not built (no nvcc at install time)")
+        reason = _import_failure("heterad._cuda", "no nvcc at install time")
         return reason or importlib.import_module("heterad._cuda").why_not()
     return None
 
 
-def _import_failure(module: str, absent: str) -> str | None:
+def _import_failure(module: str, cause: str) -> str | None:
     try:
         importlib.import_module(module)
     except ModuleNotFoundError:
-        return absent
+        package = os.path.dirname(os.path.dirname(__file__))
+        return f"{module} is not in {package} ({cause}, or these are sources that hide an installed heterad)"
     except ImportError as error:
         return f"{module} does not load: {error}"
     return None

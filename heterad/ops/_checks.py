@@ -1,12 +1,16 @@
 """The checks of the public ops. Each message names the argument, what was expected and what came.
 
-Values are looked at only where that synchronises no device: on CPU tensors, outside of tracing.
+Values are looked at only where that synchronises no device: on CPU tensors, outside of tracing and of torch.func.
 """
 
 from __future__ import annotations
 
+from numbers import Real
+
 import torch
 from torch import Tensor
+
+from heterad.ops._library import traced, transformed
 
 FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
@@ -21,6 +25,8 @@ def floating(**tensors: object) -> torch.dtype:
             raise TypeError(f"{name}: expected a torch.Tensor, got {type(t).__name__}")
         if t.dtype not in FLOATS:
             raise TypeError(f"{name}: expected a floating tensor (float32, float64, bfloat16, float16), got {t.dtype}")
+        if t.layout is not torch.strided:
+            raise TypeError(f"{name}: expected a dense tensor, got {t.layout}")
         if first is None:
             first, first_name, dtype = t, name, t.dtype
         elif t.device != first.device:
@@ -29,6 +35,15 @@ def floating(**tensors: object) -> torch.dtype:
             dtype = torch.promote_types(dtype, t.dtype)  # type: ignore[arg-type]
     assert dtype is not None
     return dtype
+
+
+def number(name: str, value: object) -> float:
+    """A number, which no derivative is taken by: a tensor's gradient would be lost without a word."""
+    if type(value) is float:
+        return value
+    if not isinstance(value, Real):
+        raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
+    return float(value)
 
 
 def at_least(rank: int, layout: str, **tensors: Tensor) -> None:
@@ -76,7 +91,7 @@ def cast(t: Tensor, dtype: torch.dtype) -> Tensor:
 
 def visible(t: Tensor) -> bool:
     """True where the values of `t` can be looked at for free."""
-    return t.device.type == "cpu" and not torch.compiler.is_compiling()
+    return t.device.type == "cpu" and not (traced() or transformed())
 
 
 def not_negative(name: str, t: Tensor, *, zero: bool = True) -> None:

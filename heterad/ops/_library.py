@@ -11,18 +11,21 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch._functorch.utils import unwrap_dead_wrappers
+from torch.autograd import forward_ad
 
 from heterad.ops import _backend
 
 LIBRARY = torch.library.Library("heterad", "DEF")
 
 _dispatch_modes = torch._C._len_torch_dispatch_stack
+_jit_trace = torch._C._get_tracing_state
 _transform = torch._C._functorch.peek_interpreter_stack
 
 
 def traced() -> bool:
-    """Whether torch.compile, torch.export or a dispatch mode looks on, so that every call must go by the dispatcher."""
-    return torch.compiler.is_compiling() or _dispatch_modes() > 0
+    """Whether torch.compile, export, jit.trace or a dispatch mode looks on: every call must go by the dispatcher."""
+    return torch.compiler.is_compiling() or _dispatch_modes() > 0 or _jit_trace() is not None
 
 
 def transformed() -> bool:
@@ -31,7 +34,9 @@ def transformed() -> bool:
 
 
 def differentiates(*args: Any) -> bool:
-    """Whether a derivative by one of the arguments may be asked for."""
+    """Whether a derivative by one of the arguments may be asked for, or come along (forward mode, which is refused)."""
+    if forward_ad._current_level >= 0:
+        return True
     if torch.is_grad_enabled():
         for a in args:
             if isinstance(a, torch.Tensor) and a.requires_grad:
@@ -97,7 +102,7 @@ class Op:
         if self.owner == self.name:
             _backend.register(self.name, tuple(kernels))
         self.dispatched = getattr(torch.ops.heterad, self.name).default
-        eager, self.transformed = _functions(self.run, save, backward, public)
+        eager, self.transformed = _functions(self, save, backward, public)
         self.direct = direct(eager)
 
     def run(self, *args: Any) -> Any:
@@ -117,26 +122,49 @@ class Op:
             f"heterad::{self.owner} cannot be differentiated twice; the slower HETERAD_BACKEND=reference can"
         )
 
+    def _refuse_forward(self, ctx: Any, *tangents: Any) -> Any:
+        raise RuntimeError(
+            f"heterad::{self.owner} has no forward-mode derivative; the slower HETERAD_BACKEND=reference has"
+        )
 
-def _functions(
-    run: Callable[..., Any], save: Callable[..., None], backward: Callable[..., Any], public: int | None
-) -> tuple[Any, Any]:
+
+def _functions(op: Op, save: Callable[..., None], backward: Callable[..., Any], public: int | None) -> tuple[Any, Any]:
     """The op as two autograd Functions: torch.func needs `setup_context`, which costs eager calls 20 microseconds."""
 
     class Direct(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, *args: Any) -> Any:
-            output = run(*args)
+            output = op.run(*args)
             save(ctx, args, output)
             return output if public is None else output[:public]
 
+        jvp = staticmethod(op._refuse_forward)
+
     class Transformed(torch.autograd.Function):
+        generate_vmap_rule = True
+
         @staticmethod
         def forward(*args: Any) -> Any:
-            return run(*args)
+            return (op.dispatched if transformed() else op.run)(*args)  # under vmap torch calls the op slice by slice
 
         setup_context = staticmethod(save)
 
-    for function in (Direct, Transformed):
-        function.backward = staticmethod(backward)  # type: ignore[method-assign]
+        @staticmethod
+        def backward(ctx: Any, *grads: Any) -> Any:
+            return backward(_Left(ctx), *grads)
+
+        jvp = staticmethod(op._refuse_forward)
+
+    Direct.backward = staticmethod(backward)  # type: ignore[method-assign]
     return Direct, Transformed
+
+
+class _Left:
+    """A context whose transform may have ended (`torch.func.vjp`): what it saved comes as plain tensors."""
+
+    def __init__(self, ctx: Any) -> None:
+        self._ctx = ctx
+        self.saved_tensors = unwrap_dead_wrappers(ctx.saved_tensors)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ctx, name)

@@ -45,7 +45,8 @@ def deviation_loss(
         Tensor ``[]``, or of the shape of ``scores`` for "none".
 
     Raises:
-        TypeError: ``scores`` is not a floating tensor or ``y`` not a tensor of labels.
+        TypeError: ``scores`` is not a floating tensor, ``y`` not a tensor of labels, ``margin`` not a number or
+            ``prior`` not two.
         ValueError: shapes or devices differ, ``y`` holds anything but 0 and 1 (looked at on the CPU only), ``margin``
             or ``prior`` is out of range, or the mean of no score is asked for.
 
@@ -68,9 +69,14 @@ def deviation_loss(
         raise ValueError(f"reduction: expected one of {', '.join(REDUCTIONS)}, got {reduction!r}")
     if reduction == "mean" and scores.numel() == 0:
         raise ValueError(f"scores: expected at least one score for reduction='mean', got shape {tuple(scores.shape)}")
+    margin = _checks.number("margin", margin)
     if not 0 <= margin < float("inf"):
         raise ValueError(f"margin: expected a finite number >= 0, got {margin}")
-    prior = PRIOR if prior is None else prior
+    if prior is None:
+        prior = PRIOR
+    elif not isinstance(prior, (tuple, list)) or len(prior) != 2:
+        raise TypeError(f"prior: expected (mean, standard deviation > 0), got {prior!r}")
+    prior = _checks.number("prior", prior[0]), _checks.number("prior", prior[1])
     if not prior[1] > 0:
         raise ValueError(f"prior: expected (mean, standard deviation > 0), got {prior}")
     backend = _backend.choose("deviation_loss", scores.device.type)
@@ -79,7 +85,7 @@ def deviation_loss(
     if backend == "reference":
         _labels.check_values(y)
         return _checks.cast(reference.deviation_loss(scores, y, margin, prior, reduction), dtype)
-    return _checks.cast(_op(scores, y, float(margin), float(prior[0]), float(prior[1]), reduction), dtype)
+    return _checks.cast(_op(scores, y, margin, *prior, reduction), dtype)
 
 
 def _fake(scores: Tensor, y: Tensor, margin: float, mu: float, sigma: float, reduction: str) -> Tensor:

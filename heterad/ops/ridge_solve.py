@@ -46,8 +46,9 @@ def ridge_solve(h: Tensor, y: Tensor, mu: Tensor, *, mask: Tensor | None = None)
     """
     dtype = _checks.floating(h=h, y=y, mu=mu)
     _checks.at_least(2, "[..., N, J]", h=h)
+    _checks.at_least(2, "[..., N, D]", y=y)
     batch, n = tuple(h.shape[:-2]), h.shape[-2]
-    _checks.shape("y", y, (*batch, n, y.shape[-1] if y.ndim else 0), "h [..., N, J]")
+    _checks.shape("y", y, (*batch, n, y.shape[-1]), "h [..., N, J]")
     mask = _checks.mask("mask", mask, (*batch, n), h)
     _checks.not_negative("mu", mu, zero=False)
     backend = _backend.choose("ridge_solve", h.device.type)

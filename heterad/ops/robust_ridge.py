@@ -68,8 +68,9 @@ def robust_ridge(
     """
     dtype = _checks.floating(x=x, h=h, a0=a0, lam=lam, mu=mu)
     _checks.at_least(2, "[..., N, D]", x=x)
+    _checks.at_least(2, "[..., N, J]", h=h)
     batch, n = tuple(x.shape[:-2]), x.shape[-2]
-    _checks.shape("h", h, (*batch, n, h.shape[-1] if h.ndim else 0), "x [..., N, D]")
+    _checks.shape("h", h, (*batch, n, h.shape[-1]), "x [..., N, D]")
     _checks.shape("a0", a0, tuple(x.shape), "x")
     mask = _checks.mask("mask", mask, (*batch, n), x)
     if not isinstance(n_iter, int) or isinstance(n_iter, bool):

@@ -34,7 +34,8 @@ def smoothed_auc(
         of chance, with zero gradient. NaN in a real score, or infinities of one sign on both sides, give NaN.
 
     Raises:
-        TypeError: ``pos`` or ``neg`` is not a floating tensor, or a mask not a boolean one.
+        TypeError: ``pos`` or ``neg`` is not a floating tensor, a mask not a boolean one, or
+            ``temperature`` not a number.
         ValueError: batch shapes differ, P or Q is 0, or ``temperature`` is not positive and finite.
 
     Cost:
@@ -61,6 +62,7 @@ def smoothed_auc(
     if p == 0 or q == 0:
         name, scores = ("pos", pos) if p == 0 else ("neg", neg)
         raise ValueError(f"{name}: expected at least one score, got shape {tuple(scores.shape)}")
+    temperature = _checks.number("temperature", temperature)
     if not 0 < temperature < float("inf"):
         raise ValueError(f"temperature: expected a positive, finite number, got {temperature}")
     if pos_mask is not None:
@@ -73,7 +75,7 @@ def smoothed_auc(
     if backend == "reference":
         return _checks.cast(reference.smoothed_auc(pos, neg, temperature, pos_mask, neg_mask), dtype)
     grad = torch.is_grad_enabled() and (pos.requires_grad or neg.requires_grad)
-    return _checks.cast(_op(pos, neg, float(temperature), pos_mask, neg_mask, grad)[0], dtype)
+    return _checks.cast(_op(pos, neg, temperature, pos_mask, neg_mask, grad)[0], dtype)
 
 
 Results = tuple[Tensor, Tensor, Tensor]

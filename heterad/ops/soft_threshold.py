@@ -16,7 +16,7 @@ def soft_threshold(r: Tensor, t: Tensor | float) -> Tensor:
 
     Args:
         r: tensor of any shape; float32, float64, or bfloat16/float16 (computed in float32).
-        t: threshold, >= 0, in the units of ``r``: a float, or a tensor of shape ``[]``, which gets a gradient.
+        t: threshold, >= 0, in the units of ``r``: a number, or a tensor of shape ``[]``, which gets a gradient.
 
     Returns:
         Tensor of the shape of ``r``: zero where ``|r| <= t``, NaN where ``r`` is NaN.
@@ -36,12 +36,11 @@ def soft_threshold(r: Tensor, t: Tensor | float) -> Tensor:
         >>> heterad.ops.soft_threshold(torch.tensor([-2.0, 0.5, 3.0]), 1.0)
         tensor([-1.,  0.,  2.])
     """
-    if not isinstance(t, Tensor) and type(t) in (int, float):
+    if not isinstance(t, Tensor):
         dtype = _checks.floating(r=r)
-        t = torch.full((), t, dtype=torch.promote_types(dtype, torch.float32), device=r.device)
+        t = torch.full((), _checks.number("t", t), dtype=torch.promote_types(dtype, torch.float32), device=r.device)
     else:
         dtype = _checks.floating(r=r, t=t)
-    assert isinstance(t, Tensor)
     _checks.shape("t", t, (), "a scalar")
     _checks.not_negative("t", t)
     backend = _backend.choose("soft_threshold", r.device.type)
