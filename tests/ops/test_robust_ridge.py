@@ -112,7 +112,8 @@ def test_any_shape(batch, n, j, d, n_iter, masked, transposed):
             got_grads = torch.autograd.grad(sum(g.sum() for g in got), leaves)
         for g, e in zip((*got, *got_grads), (*expected, *expected_grads), strict=True):
             assert g.shape == e.shape
-            assert relative_error(g, e) <= 1e-11 * max(1.0, (e.numel()) ** 0.5 / max(e.norm().item(), 1e-3))
+            # against the terms, of order one, not against what is left where a sum of them cancels
+            assert (g - e).norm() <= 1e-11 * max(e.norm().item(), e.numel() ** 0.5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
