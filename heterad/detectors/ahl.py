@@ -114,6 +114,9 @@ class AHLDetector(ScoredDetector):
         base: Any = self.base
         if isinstance(base, dict) and "factory" in base:
             raise ValueError(f"base: this file needs the factory {base['factory']!r}; pass it as load(path, base=...)")
+        if isinstance(base, nn.Module):
+            got = type(base).__name__
+            raise TypeError(f"base: expected a factory base(shape, generator) of a module, got a module itself, {got}")
         for name, known in (("clusters", ("kmeans", "random")), ("learn_on", ("query", "support"))):
             if (value := getattr(self, name)) not in known:
                 raise ValueError(f"{name}: expected one of {', '.join(known)}, got {value!r}")

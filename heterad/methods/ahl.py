@@ -170,7 +170,11 @@ class AHL:
 
     def losses(self, theta: Tensor, batch: Batch) -> Tensor:
         """The mean loss of each base model on its own rows, ``[T]``, in one batched pass."""
-        return self.model.loss(self.heads(theta, batch.x), batch.kind).mean(-1)
+        found = self.model.loss(self.heads(theta, batch.x), batch.kind)
+        if found.shape != batch.kind.shape:
+            shapes = f"{tuple(batch.kind.shape)}, one of each row, got {tuple(found.shape)}"
+            raise ValueError(f"base: expected losses of shape {shapes}; leave their mean to AHL")
+        return found.mean(-1)
 
     def heads(self, theta: Tensor, x: Tensor, *, same_rows: bool = False) -> dict[str, Tensor]:
         """Scores ``[T, n]`` by head of rows ``x [T, n, ...]``, or of rows ``x [n, ...]`` that all models share."""

@@ -184,6 +184,23 @@ def test_bad_input(options, X, y, message: str) -> None:
         AHLDetector(**SHORT | options).fit(X, y)
 
 
+class Averaged(nn.Sequential):
+    """A base that gives the mean loss of all rows where that of each is wanted."""
+
+    def __init__(self, shape, generator) -> None:
+        super().__init__(nn.Linear(shape[0], 1), nn.Flatten(0))
+
+    def loss(self, heads, kind):
+        return heads["score"].square().mean()
+
+
+def test_a_loss_of_another_shape_and_a_module_for_a_factory_are_named() -> None:
+    with pytest.raises(ValueError, match=r"base: expected losses of shape \(7, .*one of each row, got \(\)"):
+        AHLDetector(Averaged, **SHORT).fit(*vectors())
+    with pytest.raises(TypeError, match=r"expected a factory base\(shape, generator\) .* got a module itself, Linear"):
+        AHLDetector(nn.Linear(4, 1), **SHORT).fit(*vectors())
+
+
 def test_a_share_of_more_than_all_places_is_refused() -> None:
     with pytest.raises(ValueError, match="top: expected a share above 0 and of at most 1, got 2"):
         DRADetector(top=2).fit(*vectors())
