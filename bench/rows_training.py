@@ -43,6 +43,7 @@ def step_row(d: int = training.D, **kwargs: Any) -> Row:
 
 
 def throughput_row(tasks_per_step: int = 32, d: int = training.D, **kwargs: Any) -> Row:
+    steps = training.STEPS_CUDA if kwargs.get("device") == "cuda" else training.STEPS
     return Row(
         "training throughput",
         f"{tasks_per_step} tasks a step",
@@ -50,7 +51,7 @@ def throughput_row(tasks_per_step: int = 32, d: int = training.D, **kwargs: Any)
         partial(training.heterad_training, tasks_per_step=tasks_per_step),
         {"algorithm 1": training.rival_training},
         needs=NEEDS,
-        per_call={"heterad": training.STEPS * tasks_per_step, "algorithm 1": training.STEPS},
+        per_call={"heterad": steps * tasks_per_step, "algorithm 1": training.STEPS},
         unlike=("algorithm 1",),
         **kwargs,
     )

@@ -23,6 +23,7 @@ from rivals.base import Call
 # Mnist-r: 4 domains x 10 digits; a tenth of 30 labelled rows anomalous; a support set of half of 100 normals
 D, TASKS, ANOMALIES, NORMALS, UNLABELLED, SUPPORT, TEST = 256, 40, 3, 27, 100, 50, 100
 STEPS = 10  # steps a call of the throughput row
+STEPS_CUDA = 1_000  # heterad's on a GPU, among them the recording of a graph
 STILL = 0.0  # learning rate of the step on one episode: once it is learnt, its gradients are denormal, which is slow
 
 
@@ -183,11 +184,13 @@ def rival_training(inputs: Meta) -> Call:
 
 
 def heterad_training(inputs: Meta, tasks_per_step: int = 32) -> Call:
-    """STEPS steps of the public training loop, sampling included."""
+    """Steps of the public training loop, sampling included; on a GPU replayed from a graph."""
     learner = inputs.learner()
     generator = torch.Generator(inputs.support.device).manual_seed(0)
     sampling = Sampling(tasks_per_step, support_size=SUPPORT)
-    settings = Settings(max_iter=STEPS, eval_every=STEPS)
+    graph = inputs.support.is_cuda
+    steps = STEPS_CUDA if graph else STEPS
+    settings = Settings(max_iter=steps, eval_every=steps, graph=graph)
 
     def run() -> list[Tensor]:
         loop = meta_fit(learner, inputs.tasks, generator, sampling=sampling, settings=settings)

@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from heterad.train.distributed import ALONE, Processes
+from heterad.train.graph import Graph
 from heterad.train.vector import Vector
 
 ADVICE = "scale the features or lower the learning rate"
@@ -36,6 +37,8 @@ class Settings:
         averaging: decay of a moving average of the weights, which is validated and kept in their place, in [0, 1);
             0 keeps the weights themselves. Step t decays by (1 + t) / (10 + t) at most, so that the average of few
             steps is not that of the start.
+        graph: whether a GPU replays a step that it has recorded in a CUDA graph, which saves the time that the CPU
+            takes to launch it; see ``Graph`` for what it asks of a loss. That of ``meta_fit`` serves.
 
     Raises:
         ValueError: ``schedule``, ``warm_up`` or ``averaging`` is out of range.
@@ -48,6 +51,7 @@ class Settings:
     schedule: str = "constant"
     warm_up: int = 0
     averaging: float = 0.0
+    graph: bool = False
 
     def __post_init__(self) -> None:
         if self.schedule not in SCHEDULES:
@@ -90,6 +94,9 @@ class Loop:
             while it is trained.
         optimizer: Adam; another of ``vector.leaf`` may be put in its place before ``run``.
 
+    Raises:
+        ValueError: a graph is asked for without a GPU, or of several processes.
+
     Example:
         >>> model = nn.Linear(1, 1)
         >>> draw = lambda g: (model(torch.rand(8, 1, generator=g)) - 2).square().mean()
@@ -117,7 +124,16 @@ class Loop:
         self.callback = callback
         self.processes = processes
         self.vector = Vector(model)
-        self.optimizer: torch.optim.Optimizer = torch.optim.Adam([self.vector.leaf], lr=settings.lr, fused=True)
+        self._take: Callable[[], Tensor] = self._step
+        lr: Any = settings.lr
+        if settings.graph:
+            if processes.size > 1:
+                raise ValueError(f"graph: expected one process, got {processes.size}")
+            self._take = Graph(self._step, generator)
+            lr = torch.tensor(lr, device=self.vector.leaf.device)  # a number would be recorded as it is
+        self.optimizer: torch.optim.Optimizer = torch.optim.Adam(
+            [self.vector.leaf], lr=lr, fused=True, capturable=settings.graph
+        )
         self.step = 0
         self.history: dict[str, list] = {"step": [], "loss": [], "validation": [], "seconds": []}
         self.best_step = 0
@@ -162,12 +178,7 @@ class Loop:
         constant = self.settings.schedule == "constant" and not self.settings.warm_up
         schedule = None if constant else LambdaLR(self.optimizer, lambda n: self.settings.rate(first + n))
         while self.step < self.settings.max_iter and not self.stopped:
-            loss = self.draw_loss(self.generator)
-            self.vector.clear()
-            loss.backward()
-            self.vector.gather()
-            loss = self.processes.combine(loss, self.vector.leaf)
-            self.optimizer.step()
+            loss = self._take()
             if schedule is not None:
                 schedule.step()
             self.step += 1
@@ -179,6 +190,15 @@ class Loop:
                 total = None
         if self._best:
             self.model.load_state_dict(self._best)
+
+    def _step(self) -> Tensor:
+        loss = self.draw_loss(self.generator)
+        self.vector.clear()
+        loss.backward()
+        self.vector.gather()
+        loss = self.processes.combine(loss, self.vector.leaf)
+        self.optimizer.step()
+        return loss
 
     def _evaluate(self, total: float) -> None:
         if not math.isfinite(total):
