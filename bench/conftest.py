@@ -22,6 +22,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    for option in ("--threads", "--budget"):
+        if not config.getoption(option) > 0:
+            raise pytest.UsageError(f"{option}: expected more than 0, got {config.getoption(option)}")
     torch.set_num_threads(config.getoption("--threads"))
     os.environ["HETERAD_BENCH_SMOKE"] = "1" if "smoke" in config.getoption("keyword") else "0"
 

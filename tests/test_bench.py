@@ -132,6 +132,24 @@ def test_against_a_baseline(tmp_path, capsys):
     assert "worse by more than 10%: roc_auc 10 [cpu]: 1 s -> 1.2 s" in capsys.readouterr().out
 
 
+def test_a_comparison_of_nothing_is_no_pass(tmp_path, capsys):
+    run = write(tmp_path / "run.json", benchmark("roc_auc 10", "heterad", [1.0], [1.0]))
+    other = write(tmp_path / "other.json", benchmark("renamed 10", "heterad", [1.0], [1.0]))
+    assert report(run, "--against", other) == 1
+    assert "0 rows, so nothing is compared" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="2"):
+        report(run, "--smoke", "--against", run)
+    assert "it takes no --against" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--threads", "--budget"])
+def test_no_threads_and_no_time_are_refused(option):
+    command = [sys.executable, "-m", "pytest", str(BENCH), "-p", "no:cacheprovider", "--collect-only", option, "0"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 4
+    assert f"{option}: expected more than 0, got 0" in done.stderr
+
+
 def test_later_files_replace_earlier_ones(tmp_path):
     files = [write(tmp_path / f"{i}.json", *eager(f)) for i, f in enumerate([(1,) * 4, (20,) * 4])]
     assert report(*files) == 0
