@@ -13,8 +13,8 @@ namespace {
 
 template <typename T>
 T clip(T r, T t) {
-  const T low = r > t ? t : r;  // two steps: one minimum, one maximum, and NaN passes both
-  return low < -t ? -t : low;
+  const T low = r < t ? r : t;  // two steps: one minimum, one maximum; NaN in either makes r - clip(r, t) NaN
+  return low > -t ? low : -t;
 }
 
 template <typename T>

@@ -9,7 +9,8 @@ constexpr int64_t kChunk = 1 << 14;  // entries per partial sum: the result does
 
 template <typename T>
 T clip(T r, T t) {
-  return r > t ? t : (r < -t ? -t : r);
+  const T low = r < t ? r : t;  // NaN in either makes r - clip(r, t) NaN
+  return low > -t ? low : -t;
 }
 
 }  // namespace
@@ -17,7 +18,7 @@ T clip(T r, T t) {
 template <typename T>
 void soft_threshold_fwd(const T* r, T t, T* out, int64_t n, int threads) {
 #pragma omp parallel for simd num_threads(team(threads)) if (n > kChunk)
-  for (int64_t i = 0; i < n; ++i) out[i] = std::abs(r[i]) > t ? r[i] - clip(r[i], t) : (r[i] - r[i]);
+  for (int64_t i = 0; i < n; ++i) out[i] = r[i] - clip(r[i], t);
 }
 
 template <typename T>

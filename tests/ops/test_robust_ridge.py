@@ -238,6 +238,16 @@ def test_nan_shows_where_it_belongs(backend):
     assert not grads[1][1].isnan().any()
 
 
+def test_nan_in_lambda_spoils_its_task_alone(backend):
+    x, h, a0, _, mu = (t.detach() for t in problem(2, n=20, j=4, d=40))
+    lam = torch.tensor([torch.nan, 0.5], dtype=x.dtype)
+    w, a = robust_ridge(x, h, a0, lam, mu, n_iter=3)
+    assert w[0].isnan().all()
+    assert a[0].isnan().all()
+    for got, alone in zip((w, a), robust_ridge(x[1], h[1], a0[1], lam[1], mu[1], n_iter=3), strict=True):
+        assert torch.equal(got[1], alone) or relative_error(got[1], alone) <= 1e-13
+
+
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
 def test_h_that_is_not_finite_spoils_its_task_alone(backend, bad):
     x, h, a0, lam, mu = (t.detach() for t in problem(2, n=20, j=4, d=40))

@@ -45,6 +45,7 @@ def test_nan_infinity_and_extremes(backend):
     assert out[0].isnan()
     assert out[1:].tolist() == [inf, -inf, torch.tensor(1e30).item(), 0.0]
     assert soft_threshold(torch.tensor([3.0, -3.0]), inf).tolist() == [0.0, 0.0]
+    assert soft_threshold(torch.tensor([3.0, 0.0, inf]), nan).isnan().all()
     assert soft_threshold(torch.empty(0, 3), 0.5).shape == (0, 3)
 
 
