@@ -86,10 +86,11 @@ def _draw_variants(
         variants[plain] = number
 
     def curve(dataset: str, method: str) -> Curve:
-        if method == "rae":
-            flat = values(rows, dataset, method)
-            return {float(n): flat for n in variants.values()}
-        return {float(n): values(rows, dataset, method, v) for v, n in sorted(variants.items(), key=lambda at: at[1])}
+        found = {float(n): values(rows, dataset, OURS, v) for v, n in sorted(variants.items(), key=lambda at: at[1])}
+        if method == OURS:
+            return found
+        flat = values(rows, dataset, method)  # it has nothing to vary, and stands where something does
+        return {number: flat for number, runs in found.items() if runs}
 
     file = _panels(path, {OURS: "Ours", "rae": "RAE"}, curve, axis)
     return [] if file is None else [file]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from heterad.experiments.meta_figures import draw_iterations
 from heterad.experiments.meta_report import Cell, Column, cells, markdown, table, values
 from heterad.experiments.meta_starts import report_starts
 from heterad.experiments.meta_times import report_times
@@ -29,6 +30,18 @@ def test_the_full_grid_counts_before_a_short_one() -> None:
 def test_what_needs_no_labels_stands_at_every_label_ratio() -> None:
     rows = [row("ours", 0, 0.9), row("ours", 0, 0.9, label_ratio=0.1), row("if", 0, 0.5, label_ratio=None)]
     assert values(rows, "isolet", "if") == {(0, 0, 0.1): 50, (0, 0, 0.2): 50}
+
+
+def test_a_data_set_whose_method_was_not_varied_has_no_panel(tmp_path) -> None:
+    image = pytest.importorskip("matplotlib.image", reason="matplotlib is not installed")
+    varied = [row("ours", s, 0.8, dataset="mnist_r", variant=v) for s in range(2) for v in ("", "I=1", "I=5")]
+    plain = [row(method, s, 0.7, dataset=d) for s in range(2) for method, d in (("rae", "mnist_r"), ("rae", "iot"))]
+    widths = []
+    for name, rows in (("alone", varied), ("others", [*varied, *plain, row("ours", 0, 0.9, dataset="iot")])):
+        (tmp_path / name).mkdir()
+        (file,) = draw_iterations(rows, tmp_path / name)
+        widths.append(image.imread(file).shape[1])
+    assert widths[0] == widths[1]
 
 
 def test_cells_are_bold_where_pairs_cannot_tell() -> None:
