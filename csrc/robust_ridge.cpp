@@ -12,12 +12,6 @@ namespace heterad::HETERAD_ISA {
 namespace {
 
 template <typename T>
-T clip(T r, T t) {
-  const T low = r < t ? r : t;  // two steps: one minimum, one maximum; NaN in either makes r - clip(r, t) NaN
-  return low > -t ? low : -t;
-}
-
-template <typename T>
 void add(int64_t count, const T* x, const T* y, T* sum) {
   for (int64_t e = 0; e < count; ++e) sum[e] = x[e] + y[e];
 }

@@ -17,6 +17,12 @@ constexpr int64_t kPad = kBytes / int64_t(sizeof(float));  // leading dimensions
 inline int64_t padded(int64_t n) { return (n + kPad - 1) / kPad * kPad; }
 
 template <typename T>
+T clip(T r, T t) {
+  const T low = r < t ? r : t;  // two steps: one minimum, one maximum; NaN in either makes r - clip(r, t) NaN
+  return low > -t ? low : -t;
+}
+
+template <typename T>
 struct Simd {
   static constexpr int width = kBytes / int(sizeof(T));
   static constexpr int64_t block = 2 * width;  // columns of a block, the leading dimension of everything stored by block

@@ -2,16 +2,12 @@
 
 #include <cmath>
 
+#include "simd.h"
+
 namespace heterad::HETERAD_ISA {
 namespace {
 
 constexpr int64_t kChunk = 1 << 14;  // entries per partial sum: the result does not depend on the number of threads
-
-template <typename T>
-T clip(T r, T t) {
-  const T low = r < t ? r : t;  // NaN in either makes r - clip(r, t) NaN
-  return low > -t ? low : -t;
-}
 
 }  // namespace
 
