@@ -43,7 +43,7 @@ def step_row(d: int = training.D, **kwargs: Any) -> Row:
 
 
 def throughput_row(tasks_per_step: int = 32, d: int = training.D, **kwargs: Any) -> Row:
-    steps = training.STEPS_CUDA if kwargs.get("device") == "cuda" else training.STEPS
+    steps = training.HETERAD_STEPS[kwargs.get("device", "cpu")]
     return Row(
         "training throughput",
         f"{tasks_per_step} tasks a step",

@@ -23,7 +23,7 @@ from rivals.base import Call
 # Mnist-r: 4 domains x 10 digits; a tenth of 30 labelled rows anomalous; a support set of half of 100 normals
 D, TASKS, ANOMALIES, NORMALS, UNLABELLED, SUPPORT, TEST = 256, 40, 3, 27, 100, 50, 100
 STEPS = 10  # steps a call of the throughput row
-STEPS_CUDA = 1_000  # heterad's on a GPU, among them the recording of a graph
+HETERAD_STEPS = {"cpu": STEPS, "cuda": 1_000}  # heterad's; on a GPU the recording of a graph is among them
 STILL = 0.0  # learning rate of the step on one episode: once it is learnt, its gradients are denormal, which is slow
 
 
@@ -188,9 +188,8 @@ def heterad_training(inputs: Meta, tasks_per_step: int = 32) -> Call:
     learner = inputs.learner()
     generator = torch.Generator(inputs.support.device).manual_seed(0)
     sampling = Sampling(tasks_per_step, support_size=SUPPORT)
-    graph = inputs.support.is_cuda
-    steps = STEPS_CUDA if graph else STEPS
-    settings = Settings(max_iter=steps, eval_every=steps, graph=graph)
+    steps = HETERAD_STEPS[inputs.support.device.type]
+    settings = Settings(max_iter=steps, eval_every=steps, graph=inputs.support.is_cuda)
 
     def run() -> list[Tensor]:
         loop = meta_fit(learner, inputs.tasks, generator, sampling=sampling, settings=settings)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import tyro
 
 from heterad.cli import ahl as ahl_commands
-from heterad.cli.options import changed
+from heterad.cli.options import refuse
 from heterad.cli.progress import bars
 from heterad.data.row_files import RowFiles, counted
 from heterad.data.tables import read_table
@@ -17,9 +17,8 @@ from heterad.detectors import RobustMetaDetector
 from heterad.detectors.card import remarks, validation
 from heterad.train import JSONLog, TensorBoardLog, each, join
 
-META = {  # what only meta-learning knows
-    *("task", "one_hot", "missing", "max_iter", "tasks_per_step", "checkpoint", "json_log", "tensorboard", "timeout")
-}
+LOOP = {"max_iter", "tasks_per_step", "checkpoint", "json_log", "tensorboard", "timeout"}
+META = {"task", "one_hot", "missing", *LOOP}  # what only meta-learning knows
 Data = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="DATA [DATA ...]")]
 
 
@@ -64,11 +63,9 @@ def fit(
         method: Meta-learning from many tasks, or AHL from normals and few anomalies of one.
         ahl: Of --method ahl.
     """
-    given = changed(fit, locals())
     writable_file(model)
     if method == "ahl":
-        if foreign := [name for name in given if name in META]:
-            raise ValueError(f"{foreign[0]}: has no meaning with --method ahl")
+        refuse(fit, locals(), META, "with --method ahl")
         return ahl_commands.fit(data, label, ignore, model, ahl, seed, device)
     ahl.refuse()
     files = RowFiles(data)

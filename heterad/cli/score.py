@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 
 from heterad.cli import ahl
-from heterad.cli.options import changed
+from heterad.cli.options import refuse
 from heterad.cli.progress import bars
 from heterad.data.parts import check_format
 from heterad.data.row_files import counted
@@ -51,10 +51,10 @@ def score(
         skip_unreadable: Of images, for a model of --method ahl: leave out those that cannot be decoded.
         device: Where to compute: cpu or cuda.
     """
-    given, of_ahl = changed(score, locals()), is_ahl(model)
+    of_ahl = is_ahl(model)
     spare(writable_file(check_format(out)), [model, *data])
-    if foreign := [name for name in given if name in (META if of_ahl else {"skip_unreadable"})]:
-        raise ValueError(f"{foreign[0]}: has no meaning for a model of --method {'ahl' if of_ahl else 'robust-meta'}")
+    foreign, method = (META, "ahl") if of_ahl else ({"skip_unreadable"}, "robust-meta")
+    refuse(score, locals(), foreign, f"for a model of --method {method}")
     if of_ahl:
         return ahl.score(model, data, out, contamination, threshold, skip_unreadable, device)
     with join(device) as processes, bars(shown=processes.first) as report:
