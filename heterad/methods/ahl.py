@@ -115,7 +115,7 @@ class AHL:
             generalisation errors ``r`` estimated after it (None before there is a sequence to learn from).
 
         Raises:
-            ValueError: training diverged.
+            ValueError: the model cannot be run as a stack, see ``Scorer``; training diverged.
 
         Cost:
             epochs x batches x (inner_steps + 1) passes over T x batch_size rows, the T models in one batch; memory
@@ -132,9 +132,21 @@ class AHL:
         recipe = self.recipe
         settings = Settings(recipe.epochs * recipe.batches, recipe.lr, recipe.batches, patience=None)
         self.model.train()
+        self._check_stacks()
         loop = Loop(self.model, lambda _: self.draw_loss(), self.generator, settings, callback=end_epoch).run()
         self.model.eval()
         return loop
+
+    @torch.no_grad()
+    def _check_stacks(self) -> None:
+        theta = torch.cat([p.flatten() for p in self.model.parameters()])
+        try:
+            self.heads(theta[None], self._x[:2], same_rows=True)
+        except RuntimeError as error:
+            raise ValueError(
+                "base: expected a forward that torch.func.vmap can run, without batch normalisation that keeps running "
+                f"statistics, dropout, or .item(), got one of which torch says: {str(error).splitlines()[0]}"
+            ) from error
 
     def draw_loss(self) -> Tensor:
         """Eq. (4) on fresh batches: sum_i w_i L(query_i; theta_i), theta_i adapted to support_i from theta_g."""

@@ -77,3 +77,13 @@ def test_a_foreign_base_learns(base) -> None:
     assert loop.history["r"][-1] is not None
     with torch.no_grad():
         assert roc_auc(model.total(model(x[66:])), truth) > 0.95
+
+
+@pytest.mark.parametrize("layer", [nn.BatchNorm1d(8), nn.Dropout(0.5)])
+def test_a_base_that_cannot_be_stacked_is_refused(layer: nn.Module) -> None:
+    g = torch.Generator().manual_seed(0)
+    model = as_scorer(nn.Sequential(nn.Linear(5, 8), layer, nn.Linear(8, 1), nn.Flatten(0)))
+    y = np.repeat([0, 1], [20, 4])
+    ahl = AHL(model, torch.randn(24, 5, generator=g), y, g, np.random.default_rng(0), AHLRecipe(epochs=1, batches=1))
+    with pytest.raises(ValueError, match=r"base: expected a forward that torch\.func\.vmap can run"):
+        ahl.fit()
