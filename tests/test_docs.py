@@ -30,7 +30,7 @@ MODULES = [name for name in MODULES if not name.startswith("heterad.kernels")]
 NOT_RUN = {
     r"pip install|pytest|\.ci/run|bench/": "they install, test or measure the whole: CI does so itself",
     r"heterad (reproduce|report) ": "hours, on data that must be fetched; tests/experiments runs their short forms",
-    r"heterad\.experiments\.ahl_speed": "minutes; tests/experiments/test_ahl_speed.py runs its short form",
+    r"heterad\.experiments\.ahl_(speed|thresholds)": "minutes; tests/experiments runs their short forms",
     r"scontrol |srun ": "needs a SLURM cluster; the same page's torchrun commands run, with two processes",
     r"--device cuda": "needs a GPU; tests marked gpu and bench/gpu.sh train on one",
 }

@@ -24,6 +24,7 @@ class AHLOptions:
         size: Height and width to resize images to.
         skip_unreadable: Leave out images that cannot be decoded.
         epochs: Epochs of training.
+        validation_fraction: Share of the normals that are not learned from but set the threshold.
     """
 
     base: Literal["dra", "devnet"] = "dra"
@@ -33,6 +34,7 @@ class AHLOptions:
     size: int | None = None
     skip_unreadable: bool = False
     epochs: int = 30
+    validation_fraction: float = 0.2
 
     def refuse(self) -> None:
         """Raise if any was given, for another method."""
@@ -67,7 +69,8 @@ def fit(
         print(f"Note: {note.message}.")
     found.detector.save(model)
     seen = f"{found.n_seen:,} seen anomal{'y' if found.n_seen == 1 else 'ies'}"
-    print(f"Learned from {counted(found.n_normal, 'normal')} and {seen}.")
+    kept = f"; {counted(found.n_kept, 'more normal')} set the threshold" if found.n_kept else ""
+    print(f"Learned from {counted(found.n_normal, 'normal')} and {seen}{kept}.")
     print(f"Wrote {model}. Next: heterad score {model} NEW --out scores.csv")
 
 

@@ -21,11 +21,12 @@ Source = str | os.PathLike[str]
 
 
 class Fitted(NamedTuple):
-    """A detector, and how many normals and seen anomalies it learned from."""
+    """A detector, how many normals and seen anomalies it learned from, and normals that set its threshold alone."""
 
     detector: AHLDetector
     n_normal: int
     n_seen: int
+    n_kept: int
 
 
 def fit_ahl(
@@ -40,6 +41,7 @@ def fit_ahl(
     size: int | None = None,
     skip_unreadable: bool = False,
     epochs: int = 30,
+    validation_fraction: float = 0.2,
     seed: int = 0,
     device: str | None = None,
     out: Source | None = None,
@@ -58,6 +60,7 @@ def fit_ahl(
         size: height and width that images are resized to.
         skip_unreadable: leave out images that cannot be decoded instead of raising.
         epochs: of the training.
+        validation_fraction: share of the normals that are not learned from but set the threshold.
         seed: of everything random.
         device: where to compute.
         out: where the detector will be saved, refused if it is a file that is read.
@@ -103,9 +106,18 @@ def fit_ahl(
         kept = np.setdiff1d(np.arange(len(y)), left_out)
         x, y = x.take(kept) if not images else x[kept], y[kept]
     chosen = backbone if images else None
-    detector = AHLDetector(base, epochs=epochs, backbone=chosen, device=device, random_state=seed)
+    detector = AHLDetector(
+        base,
+        epochs=epochs,
+        backbone=chosen,
+        validation_fraction=validation_fraction,
+        device=device,
+        random_state=seed,
+    )
     detector.fit(x, y, callback=callback and (lambda loop: callback(len(loop.history["step"]), epochs)))
-    return Fitted(detector, int((y == 0).sum()), int(y.sum()))
+    n_normal, n_judged = int((y == 0).sum()), len(detector.support_scores_)
+    n_kept = n_judged if n_judged < n_normal else 0
+    return Fitted(detector, n_normal - n_kept, int(y.sum()), n_kept)
 
 
 def is_ahl(model: Source) -> bool:
@@ -133,7 +145,7 @@ def score_ahl(
         data: as of ``fit_ahl``; images are resized to the size learned from, and all, of ``train`` and ``test`` or
             of the folder itself, are scored.
         out: file to write: file or row, score (higher is more anomalous) and label (1 anomaly, 0 normal).
-        contamination: share of the normals of ``fit`` above the threshold; None is the model's own.
+        contamination: share of the normals that set the threshold to be above it; None is the model's own.
         threshold: the score above which a row is labelled anomalous, instead.
         skip_unreadable: leave out images that cannot be decoded instead of raising.
         device: where to compute.

@@ -31,7 +31,9 @@ class DRADetector(ScoredDetector):
             published one as ``load_backbone`` takes it, e.g. "torchvision/resnet18"; None takes rows as they are.
         scale: "standard" standardises each feature (or a map's channel) with the mean and standard deviation of the
             normals; None leaves features as they are.
-        contamination: share of anomalies presumed in the normals of ``fit``; sets the default threshold.
+        contamination: share of anomalies presumed in the normals whose scores set the default threshold.
+        validation_fraction: share of the normals that are not learned from but set it. With 0, those learned from do,
+            which score lower than new ones.
         device: where to compute, as ``torch.device`` takes it; None is the CPU.
         random_state: int, ``numpy.random.RandomState`` or None. An int gives the same scores bit for bit on the
             CPU of one machine.
@@ -39,7 +41,7 @@ class DRADetector(ScoredDetector):
     Attributes:
         history_: lists ``step``, ``loss``, ``validation`` (None), ``seconds``, an entry per epoch.
         n_iter_: steps taken.
-        support_scores_: scores of the normals of ``fit``, none measured to itself.
+        support_scores_: scores of the normals that set the threshold, none measured to itself.
         threshold_: the score above which ``predict`` says 1; see ``set_threshold``.
         n_features_in_, feature_names_in_: as in scikit-learn.
 
@@ -66,6 +68,7 @@ class DRADetector(ScoredDetector):
         backbone: str | None = None,
         scale: str | None = "standard",
         contamination: float = 0.1,
+        validation_fraction: float = 0.0,
         device: str | torch.device | None = None,
         random_state: int | np.random.RandomState | None = 0,
     ) -> None:
@@ -80,6 +83,7 @@ class DRADetector(ScoredDetector):
         self.backbone = backbone
         self.scale = scale
         self.contamination = contamination
+        self.validation_fraction = validation_fraction
         self.device = device
         self.random_state = random_state
 

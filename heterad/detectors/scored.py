@@ -47,6 +47,7 @@ class ScoredDetector(ThresholdMixin, model_file.StoredMixin, BaseEstimator):
     backbone: str | None
     scale: str | None
     contamination: float
+    validation_fraction: float
     device: str | torch.device | None
     random_state: int | np.random.RandomState | None
 
@@ -77,6 +78,7 @@ class ScoredDetector(ThresholdMixin, model_file.StoredMixin, BaseEstimator):
         device = check_device(self.device)
         init_seed, data_seed, split_seed = seeds(self.random_state)
         self.input_shape_ = X.shape[1:]
+        X, y, kept = self._keep_back(X, y, split_seed)
         self.backbone_ = None if self.backbone is None else learn_backbone(self.backbone, X[y == 0], init_seed, device)
         X = maps_of(self.backbone_, X)
         self.shape_ = X.shape[1:]
@@ -86,7 +88,7 @@ class ScoredDetector(ThresholdMixin, model_file.StoredMixin, BaseEstimator):
         generator = torch.Generator(device).manual_seed(data_seed)
         loop = self._train(model, x, y, generator, np.random.default_rng(split_seed), callback)
         self.history_, self.n_iter_ = loop.history, loop.step
-        return self._finish(model, X[y == 0])
+        return self._finish(model, X[y == 0], None if kept is None else maps_of(self.backbone_, kept))
 
     def fine_tune(
         self,
@@ -123,17 +125,28 @@ class ScoredDetector(ThresholdMixin, model_file.StoredMixin, BaseEstimator):
             raise ValueError(f"X: expected at least two normals, got {len(X)}")
         tuned = object.__new__(type(self))
         tuned.__dict__.update(self.__dict__)
+        _, data_seed, split_seed = seeds(self.random_state)
+        X, y, kept = self._keep_back(X, np.zeros(len(X), np.int64), split_seed)
         tuned.scaling_ = _fit_scaling(X, self.scale)
         model = copy.deepcopy(self.model_).float().requires_grad_(True)
         x = torch.as_tensor(tuned.scaling_.apply(X), dtype=torch.float32, device=next(model.parameters()).device)
-        generator = torch.Generator(x.device).manual_seed(seeds(self.random_state)[1])
-        loop = fit_scorer(model, x, np.zeros(len(x), int), generator, Recipe(epochs, lr=lr), callback=callback)
+        generator = torch.Generator(x.device).manual_seed(data_seed)
+        loop = fit_scorer(model, x, y, generator, Recipe(epochs, lr=lr), callback=callback)
         tuned.history_, tuned.n_iter_ = loop.history, loop.step
-        return tuned._finish(model, X)
+        return tuned._finish(model, X, kept)
 
-    def _finish(self, model: Scorer, normals: np.ndarray) -> Self:
+    def _keep_back(self, X: np.ndarray, y: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """The rows to learn from, and the normals kept back, which score as new ones do; None if there are none."""
+        normal = np.flatnonzero(y == 0)
+        n = min(int(self.validation_fraction * len(normal)), len(normal) - 2)
+        if n == 0:
+            return X, y, None
+        kept = np.sort(np.random.default_rng([seed, 1]).permutation(normal)[:n])
+        return np.delete(X, kept, 0), np.delete(y, kept), X[kept]
+
+    def _finish(self, model: Scorer, learned: np.ndarray, kept: np.ndarray | None) -> Self:
         self.model_ = model.double().requires_grad_(False).eval()
-        self.support_scores_ = self._in_training_mode(normals)
+        self.support_scores_ = self._in_training_mode(learned) if kept is None else self._total(kept)
         return self.set_threshold(contamination=self.contamination)
 
     def decision_function(self, X) -> np.ndarray:

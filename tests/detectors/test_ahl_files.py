@@ -37,19 +37,20 @@ def columns(file: Path) -> dict[str, list]:
 
 
 @pytest.mark.parametrize(
-    ("options", "counts"), [({}, (9, 2)), ({"seen": ["hole"]}, (9, 5)), ({"seen": ["hole"], "shots": 1}, (9, 1))]
+    ("options", "counts"),
+    [({}, (8, 2, 1)), ({"seen": ["hole"]}, (8, 5, 1)), ({"shots": 1, "validation_fraction": 0.0}, (9, 1, 0))],
 )
 def test_images_learned_from(folder: Path, options, counts) -> None:
     told = []
     found = fit_ahl(folder, base="devnet", epochs=1, callback=lambda *at: told.append(at), **options)
-    assert (found.n_normal, found.n_seen) == counts
+    assert found[1:] == counts
     assert told == [(1, 1)]
 
 
 def test_images_are_scored_by_the_saved_model(folder: Path, tmp_path: Path) -> None:
     fit_ahl(folder, base="devnet", epochs=1).detector.save(tmp_path / "m.safetensors")
     n, n_odd = score_ahl(tmp_path / "m.safetensors", folder, tmp_path / "s.csv", contamination=0.4)
-    assert fit_ahl(folder, base="devnet", epochs=1).n_normal == 9  # though s.csv lies in it now
+    assert fit_ahl(folder, base="devnet", epochs=1)[1:] == (8, 2, 1)  # though s.csv lies in it now
     found = columns(tmp_path / "s.csv")
     assert n == len(found["file"]) == 16
     assert n_odd == sum(found["label"]) > 0
@@ -64,7 +65,7 @@ def test_tables(tmp_path: Path) -> None:
     rows = [f"{a},{b},{int(i < 3)}" for i, (a, b) in enumerate(rng.normal(size=(40, 2)).round(3))]
     (tmp_path / "t.csv").write_text("\n".join(["a,b,odd", *rows]))
     found = fit_ahl(tmp_path / "t.csv", label="odd", base="devnet", epochs=1, shots=2)
-    assert (found.n_normal, found.n_seen) == (37, 2)
+    assert found[1:] == (30, 2, 7)
     found.detector.save(tmp_path / "m.safetensors")
     assert score_ahl(tmp_path / "m.safetensors", tmp_path / "t.csv", tmp_path / "s.csv")[0] == 40
     assert columns(tmp_path / "s.csv")["row"] == list(range(40))
@@ -77,7 +78,7 @@ def test_a_folder_of_tables_of_any_kind_is_one(tmp_path: Path) -> None:
     rows = [f"{a}\t{int(a < 1)}" for a in range(9)]
     (tmp_path / "part=1").mkdir()
     (tmp_path / "part=1" / "t.tsv").write_text("\n".join(["a\todd", *rows]))
-    assert fit_ahl(tmp_path, label="odd", base="devnet", epochs=1).n_normal == 8
+    assert fit_ahl(tmp_path, label="odd", base="devnet", epochs=1)[1:] == (7, 1, 1)
 
 
 def test_what_is_refused(folder: Path, tmp_path: Path) -> None:
@@ -88,7 +89,7 @@ def test_what_is_refused(folder: Path, tmp_path: Path) -> None:
     (folder / "train" / "good" / "bad.png").write_text("no image")
     with pytest.raises(ValueError, match=r"bad.png: expected an image that can be decoded"):
         fit_ahl(folder)
-    assert fit_ahl(folder, base="devnet", epochs=1, skip_unreadable=True).n_normal == 9
+    assert fit_ahl(folder, base="devnet", epochs=1, skip_unreadable=True)[1:] == (8, 2, 1)
     Image.new("RGB", (3, 3)).save(folder / "train" / "good" / "bad.png")
     with pytest.raises(ValueError, match="expected images of one size"):
         fit_ahl(folder)
@@ -107,7 +108,7 @@ def test_the_command_line(folder: Path, tmp_path: Path, capsys) -> None:
     model, out = str(tmp_path / "m.safetensors"), str(tmp_path / "s.csv")
     options = ["--method", "ahl", "--ahl.base", "devnet", "--ahl.epochs", "1", "--ahl.seen", "hole"]
     assert run(["fit", str(folder), "--model", model, *options]) == 0
-    assert "Learned from 9 normals and 5 seen anomalies." in capsys.readouterr().out
+    assert "Learned from 8 normals and 5 seen anomalies; 1 more normal set the threshold." in capsys.readouterr().out
     assert run(["score", model, str(folder), "--out", out]) == 0
     assert "Scored 16, " in capsys.readouterr().out
     scores = sorted(columns(Path(out))["score"])

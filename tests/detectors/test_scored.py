@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.stats import binom
 from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -130,6 +131,33 @@ def test_training_rows_are_judged_as_fresh_ones() -> None:
     detector = DRADetector(**SHORT).fit(X, y)
     fresh = detector.decision_function(vectors(400, seed=2)[0][:400])
     assert np.median(detector.support_scores_) == pytest.approx(np.median(fresh), abs=0.3 * fresh.std())
+
+
+@pytest.mark.parametrize("detector", DETECTORS[:3], ids=lambda d: type(d).__name__)
+def test_normals_that_are_kept_back_set_the_threshold(detector) -> None:
+    X, y = vectors(100)
+    fitted = clone(detector).set_params(validation_fraction=0.4).fit(X, y)
+    kept = np.isin(fitted.decision_function(X), fitted.support_scores_)
+    assert kept.sum() == 40
+    assert not y[kept].any()
+    assert fitted.predict(X[kept]).sum() == 4
+    np.testing.assert_array_equal(
+        clone(detector).fit(X[~kept], y[~kept]).decision_function(X), fitted.decision_function(X)
+    )
+    assert len(fitted.fine_tune(X[:10], epochs=1).support_scores_) == 4
+    assert len(clone(detector).set_params(validation_fraction=0.9).fit(X[-9:], y[-9:]).support_scores_) == 1
+
+
+def test_new_normals_are_called_anomalous_as_often_as_asked() -> None:
+    detector = DRADetector(lr=5e-3, epochs=20, contamination=0.2)
+    new = vectors(2000, seed=5)[0][:2000]
+    shares = [
+        clone(detector).set_params(validation_fraction=share).fit(*vectors(200, seed=3)).predict(new).mean()
+        for share in (0.0, 0.5)
+    ]
+    low, high = binom.interval(0.99, 100, 0.2)
+    assert low / 100 <= shares[1] <= high / 100
+    assert abs(shares[1] - 0.2) < abs(shares[0] - 0.2)
 
 
 @pytest.mark.parametrize("detector", DETECTORS[:3], ids=lambda d: type(d).__name__)
