@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from heterad.data.whole_file import whole_file
 Key = Mapping[str, Any]
 Results = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 Row = dict[str, Any]
+logger = logging.getLogger(__name__)
 
 
 def complete(
@@ -29,6 +31,9 @@ def complete(
     report: Callable[[int, int], None] | None = None,
 ) -> list[Row]:
     """Do the runs that a file does not yet hold, and write the rows of each, all or none of them, as it ends.
+
+    One that fails keeps none of the others from being done, unless a file cannot be read: it is logged, and told of at
+    the end.
 
     Args:
         path: the file; made if it is not there, with its folder.
@@ -42,8 +47,9 @@ def complete(
         Key and results of every run asked for, in the order asked for. Others that the file holds are passed over.
 
     Raises:
-        OSError: the file cannot be written, or another run is writing to it.
-        ValueError: a line of it is no JSON object, but for a last one that was cut short, which is run again.
+        OSError: the file, or one that a run needs, cannot be read or written, or another run is writing to it.
+        ValueError: runs failed (the first one's error is the cause); a line of the file is no JSON object, but for a
+            last one that was cut short, which is run again.
 
     Cost:
         The file is written anew after each run, so that it never holds half of one: O(rows).
@@ -81,13 +87,21 @@ def complete(
 
         if len(todo) < n_wanted:
             tell()
+        failed: dict[str, Exception] = {}
         for identity, results in _each(run, dict(todo), jobs):
+            if isinstance(results, Exception):
+                failed[identity] = results
+                logger.warning("%s failed: %s", identity, results)
+                continue
             found = [results] if isinstance(results, Mapping) else results
             done[identity] = [{**todo[identity], **result} for result in found]
             rows += done[identity]
             write_rows(target, rows)
             del todo[identity]
             tell()
+    if failed:
+        identity, error = next(iter(failed.items()))
+        raise ValueError(f"{len(failed)} of {n_wanted} runs failed, first {identity}: {error}") from error
     return [row for key in wanted for row in done[_identity(key)]]
 
 
@@ -122,17 +136,26 @@ def write_rows(path: str | os.PathLike[str], rows: Iterable[Mapping[str, Any]]) 
         partial.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def _each(run: Callable[[Key], Results], todo: dict[str, Row], jobs: int) -> Iterator[tuple[str, Results]]:
+def _each(run: Callable[[Key], Results], todo: dict[str, Row], jobs: int) -> Iterator[tuple[str, Results | Exception]]:
     if jobs == 1:
-        yield from ((identity, run(key)) for identity, key in todo.items())
+        yield from ((identity, _attempt(run, key)) for identity, key in todo.items())
         return
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_begin) as pool:
-        futures = {pool.submit(run, key): identity for identity, key in todo.items()}
+        futures = {pool.submit(_attempt, run, key): identity for identity, key in todo.items()}
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _attempt(run: Callable[[Key], Results], key: Key) -> Results | Exception:
+    try:
+        return run(key)
+    except OSError:
+        raise
+    except Exception as error:  # one diverged training, or a peer's mistake, is no reason to lose a night
+        return error
 
 
 def _begin() -> None:

@@ -30,18 +30,32 @@ def test_a_run_of_several_rows_by_one_or_more_processes(jobs: int, tmp_path) -> 
     assert [path.name for path in file.parent.iterdir()] == ["runs.jsonl"]
 
 
-def test_an_error_leaves_what_was_done(tmp_path) -> None:
+def fails_in_the_middle(key):
+    return [{"part": 1 / (key["seed"] - 1)}]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_runs_that_fail_are_told_of_when_all_others_are_done(jobs: int, tmp_path, caplog) -> None:
+    file = tmp_path / "runs.jsonl"
+    with pytest.raises(ValueError, match=r'^1 of 3 runs failed, first {"seed": 1}: division by zero$') as caught:
+        complete(file, KEYS, fails_in_the_middle, jobs=jobs)
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+    assert '{"seed": 1} failed: division by zero' in caplog.text
+    assert sorted(row["part"] for row in read_rows(file)) == [-1, 1]
+    told: list[tuple[int, int]] = []
+    complete(file, KEYS, double, report=lambda *at: told.append(at))
+    assert told == [(2, 3), (3, 3)]
+
+
+def test_a_file_that_cannot_be_read_ends_all_runs(tmp_path) -> None:
     def run(key):
-        if key["seed"] == 2:
-            raise ZeroDivisionError
+        if key["seed"] == 1:
+            raise FileNotFoundError("digits.npz")
         return double(key)
 
-    told: list[tuple[int, int]] = []
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(FileNotFoundError, match="digits"):
         complete(tmp_path / "runs.jsonl", KEYS, run)
-    assert read_rows(tmp_path / "runs.jsonl") == ROWS[:4]
-    assert complete(tmp_path / "runs.jsonl", KEYS, double, report=lambda *at: told.append(at)) == ROWS
-    assert told == [(2, 3), (3, 3)]
+    assert read_rows(tmp_path / "runs.jsonl") == ROWS[:2]
 
 
 def test_a_run_whose_last_rows_are_cut_off_is_done_again(tmp_path) -> None:
