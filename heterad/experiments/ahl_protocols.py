@@ -7,13 +7,23 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from heterad.experiments import ahl_devnet
 from heterad.experiments.ahl_methods import Method, ablations, bases, fitted, methods, nearest_normal
-from heterad.experiments.ahl_sets import BUILT_IN, ONE_CLASS, SETS, Split, Task, split_task, tasks, to_maps
+from heterad.experiments.ahl_sets import (
+    BUILT_IN,
+    ONE_CLASS,
+    SETS,
+    Split,
+    Task,
+    learn_network,
+    split_rng,
+    split_task,
+    tasks,
+    to_maps,
+)
 from heterad.experiments.ahl_tables import protocol_report
 from heterad.experiments.table import Options, Table, choose
+from heterad.nn.backbone import SmallConvNet
 
 SHOTS = (10, 1)
 CROSS = "mvtec_resnet18"
@@ -62,18 +72,24 @@ def run_cell(
 def _splits(data: Path | None, name: str, number: int, shots: int, hard: bool) -> list[tuple[str, Split]]:
     """Every task's rows of one split; images as feature maps of a backbone that learned from its normals alone."""
     drawn = []
-    for task in _tasks(data, name, number):
+    for i, task in enumerate(_tasks(data, name, number)):
         try:
-            split = split_task(task, shots, np.random.default_rng([number, 2]), hard=hard)
+            split = split_task(task, shots, split_rng(number), hard=hard)
         except ValueError as error:
             raise ValueError(f"data set {name}: {error}") from None
-        drawn.append((task.name, to_maps(split, number) if split.x.ndim == 4 else split))
+        drawn.append((task.name, to_maps(split, _network(data, name, number, i)) if split.x.ndim == 4 else split))
     return drawn
 
 
 @lru_cache(maxsize=1)
 def _tasks(data: Path | None, name: str, number: int) -> list[Task]:
     return tasks(data, name, number)
+
+
+@lru_cache(maxsize=1)
+def _network(data: Path | None, name: str, number: int, i: int) -> SmallConvNet:
+    """The backbone of a split of the i-th task, for every M."""
+    return learn_network(_tasks(data, name, number)[i], number)
 
 
 def run_cross(key: Mapping[str, Any], data: Path | None) -> list[dict[str, Any]]:

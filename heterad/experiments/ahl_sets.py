@@ -144,42 +144,56 @@ def split_task(task: Task, shots: int, rng: np.random.Generator, *, hard: bool) 
         (16, 2, 26, 20)
     """
     kind = task.anomaly_class
-    normal = rng.permutation(np.flatnonzero(kind == NORMAL))
-    n_train = round(TRAIN_SHARE * len(normal))
+    train_normal, test_normal = divide_normals(task, rng)
     classes, size = np.unique(kind[kind != NORMAL], return_counts=True)
     if hard and len(classes) < 2:
         raise ValueError(f"task {task.name!r}: expected two classes of anomalies or more, got {len(classes)}")
     seen_class = rng.choice(classes[size >= min(MOST_SHOTS, size.max())]) if hard else None
     pool = rng.permutation(np.flatnonzero(kind == seen_class if hard else kind != NORMAL))
     least, of = (shots, "of one class") if hard else (shots + 1, "of any class")
-    if len(pool) < least or len(normal) < 2:
+    n_normal = len(train_normal) + len(test_normal)
+    if len(pool) < least or n_normal < 2:
         raise ValueError(
             f"task {task.name!r}: expected at least {least} anomalies {of} and two normals, got {len(pool)} and "
-            f"{len(normal)}"
+            f"{n_normal}"
         )
     unseen = rng.permutation(np.flatnonzero((kind != NORMAL) & (kind != seen_class))) if hard else pool[shots:]
-    train = np.concatenate([normal[:n_train][:MOST_NORMALS], pool[:shots]])
-    test_normal, test_odd = normal[n_train:][:MOST_TESTED], unseen[:MOST_TESTED]
-    test = np.concatenate([test_normal, test_odd])
+    train = np.concatenate([train_normal[:MOST_NORMALS], pool[:shots]])
+    test = np.concatenate([test_normal[:MOST_TESTED], unseen[:MOST_TESTED]])
     y = (kind[train] != NORMAL).astype(np.int64)
     return Split(task.x[train], y, task.x[test], (kind[test] != NORMAL).astype(np.int64))
 
 
-def to_maps(split: Split, seed: int, *, steps: int = 600) -> Split:
-    """Rows as feature maps of a small backbone that learned from the split's normals alone.
+def divide_normals(task: Task, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Row numbers of the normals to train on and to test: what a split draws first, so the same for every M."""
+    normal = rng.permutation(np.flatnonzero(task.anomaly_class == NORMAL))
+    n_train = round(TRAIN_SHARE * len(normal))
+    return normal[:n_train], normal[n_train:]
+
+
+def learn_network(task: Task, number: int, *, steps: int = 600) -> SmallConvNet:
+    """A small backbone that learned from the training normals of one split of a task of images.
 
     Args:
-        split: rows are images ``[n, 1, H, W]`` uint8.
-        seed: of the backbone.
+        task: rows are images ``[n, 1, H, W]`` uint8.
+        number: the split's, and the seed of the network.
         steps: of its training.
-
-    Returns:
-        The same rows as maps ``[n, 64, H / 8, W / 8]`` float32.
 
     Cost:
         ``steps`` batches of 32 images, about 20 s on one core at 64 x 64.
     """
-    g = torch.Generator().manual_seed(seed)
-    net = SmallConvNet(split.x.shape[1], g)
-    fit_backbone(net, torch.as_tensor(split.x[split.y == 0]) / 255, g, steps=steps)
+    normal, _ = divide_normals(task, split_rng(number))
+    g = torch.Generator().manual_seed(number)
+    net = SmallConvNet(task.x.shape[1], g)
+    fit_backbone(net, torch.as_tensor(task.x[normal[:MOST_NORMALS]]) / 255, g, steps=steps)
+    return net
+
+
+def split_rng(number: int) -> np.random.Generator:
+    """The source of randomness of one split's rows."""
+    return np.random.default_rng([number, 2])
+
+
+def to_maps(split: Split, net: SmallConvNet) -> Split:
+    """Rows ``[n, 1, H, W]`` uint8 as feature maps ``[n, 64, H / 8, W / 8]`` float32."""
     return split._replace(x=extract_maps(net, split.x), test_x=extract_maps(net, split.test_x))

@@ -56,9 +56,10 @@ class DevNet(Scorer):
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         if isinstance(self.score, MLP):
             return {"score": self.score(x).squeeze(-1)}
-        scales = [x, F.avg_pool2d(x, 2)] if min(x.shape[2:]) > 1 else [x]
-        found = [top_mean(self.score(part).flatten(1), self.top) for part in scales]
-        return {"score": torch.stack(found).mean(0)}
+        found = self.score.response(x)
+        scales = [found, F.avg_pool2d(found, 2)] if min(x.shape[2:]) > 1 else [found]  # linear: as of half the map
+        tops = [top_mean(part.abs().flatten(1), self.top) for part in scales]
+        return {"score": torch.stack(tops).mean(0)}
 
     def penalty(self) -> Tensor:
         weight = self.score.first.weight if isinstance(self.score, MLP) else self.score.weight

@@ -136,4 +136,8 @@ class PlaceHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[n, H, W]`` of maps ``x [n, C, H, W]``."""
-        return ((self.weight @ x.flatten(2)) + self.bias).abs().unflatten(-1, x.shape[2:])
+        return self.response(x).abs()
+
+    def response(self, x: Tensor) -> Tensor:
+        """w · x + b of each place, ``[n, H, W]``."""
+        return ((self.weight @ x.flatten(2)) + self.bias).unflatten(-1, x.shape[2:])

@@ -9,7 +9,16 @@ import pytest
 
 from heterad.experiments import ahl_methods, ahl_tables
 from heterad.experiments.ahl_protocols import AHL_TABLES
-from heterad.experiments.ahl_sets import Split, Task, split_task, tasks, to_maps
+from heterad.experiments.ahl_sets import (
+    Split,
+    Task,
+    divide_normals,
+    learn_network,
+    split_rng,
+    split_task,
+    tasks,
+    to_maps,
+)
 from heterad.experiments.table import Options, Table
 
 TASK = Task("t", np.arange(100.0)[:, None], np.repeat([-1, 3, 4, 5], [40, 20, 20, 20]))
@@ -84,9 +93,17 @@ def test_image_sets_become_maps_and_blank_tiles_are_left_out(tmp_path: Path) -> 
     assert cells.x.shape == (60, 1, 16, 16)
     assert np.unique(cells.anomaly_class).tolist() == [-1, 0, 1]
     assert len(tiles.x) == 57
-    maps = to_maps(split_task(cells, 5, rng(), hard=True), 0, steps=2)
+    maps = to_maps(split_task(cells, 5, split_rng(0), hard=True), learn_network(cells, 0, steps=2))
     assert maps.x.shape == (19, 64, 2, 2)
     assert maps.test_x.dtype == np.float32
+
+
+def test_the_same_normals_train_whatever_is_seen_so_that_one_backbone_serves() -> None:
+    train, test = divide_normals(TASK, split_rng(3))
+    for hard, shots in ((True, 1), (True, 5), (False, 5)):
+        split = split_task(TASK, shots, split_rng(3), hard=hard)
+        assert (split.x[split.y == 0] == TASK.x[train]).all()
+        assert (split.test_x[split.test_y == 0] == TASK.x[test]).all()
 
 
 def test_the_seen_class_has_anomalies_enough() -> None:

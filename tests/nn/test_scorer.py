@@ -56,6 +56,16 @@ def test_heads_of_dra_learn_on_their_own_kinds(shape: tuple[int, ...]) -> None:
         assert any(p.grad.any() for p in dra.normality.parameters())
 
 
+@pytest.mark.parametrize("shape", [(5, 6, 4), (5, 7, 3), (5, 1, 4)])
+def test_devnet_looks_at_maps_at_two_resolutions(shape: tuple[int, ...]) -> None:
+    devnet = built(DevNet, shape).double()
+    x = rows(shape)[0].double()
+    scales = [x, nn.functional.avg_pool2d(x, 2)] if min(shape[1:]) > 1 else [x]
+    places = [(torch.einsum("c,nchw->nhw", devnet.score.weight, part) + devnet.score.bias).abs() for part in scales]
+    wanted = torch.stack([top_mean(p.flatten(1), devnet.top) for p in places]).mean(0)
+    torch.testing.assert_close(devnet(x)["score"], wanted, rtol=1e-12, atol=1e-12)
+
+
 def test_dra_calls_the_abnormal_anomalous_in_every_head() -> None:
     dra = DRA(VECTOR, generator())
     heads = {name: torch.tensor([0.0, 5.0]) for name in ("seen", "pseudo", "residual")}
