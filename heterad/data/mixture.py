@@ -103,7 +103,7 @@ class Mixture:
         if self._anomaly is not None:
             chosen.append(self._anomaly.draw(n, self._n_seen, generator))
         if self._normals is not None:
-            own, donor = (self._normal.draw(n, self._n_pseudo, generator) for _ in range(2))
+            own, donor = self._normal.draw_pairs(n, self._n_pseudo, generator)
             chosen.append(own)
         number = torch.cat(chosen, 2)
         rows = self._x.index_select(0, number.flatten())
@@ -127,6 +127,18 @@ class _Padded:
 
     def draw(self, n: int, size: int, generator: torch.Generator) -> Tensor:
         """``[n, T, size]`` row numbers, drawn independently with replacement."""
+        return self._rows(self._among(self.size, n, size, generator))
+
+    def draw_pairs(self, n: int, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The same, and for each another row of its list; the row itself only where that is alone."""
+        at = self._among(self.size, n, size, generator)
+        further = 1 + self._among(self.size - 1, n, size, generator)
+        return self._rows(at), self._rows((at + further) % self.size)
+
+    def _rows(self, at: Tensor) -> Tensor:
+        return self.rows.expand(len(at), -1, -1).gather(2, at)
+
+    def _among(self, bound: Tensor, n: int, size: int, generator: torch.Generator) -> Tensor:
+        """Numbers ``[n, T, size]`` below ``bound [T, 1]``."""
         shape = (n, len(self.rows), size)
-        u = torch.rand(shape, dtype=torch.float64, device=self.rows.device, generator=generator)
-        return self.rows.expand(n, -1, -1).gather(2, (u * self.size).long())
+        return (torch.rand(shape, dtype=torch.float64, device=self.rows.device, generator=generator) * bound).long()

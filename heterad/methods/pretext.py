@@ -78,8 +78,9 @@ def fit_backbone(
     model = _Classifier(backbone, channels, n_classes, on_cpu).to(images.device)
 
     def draw_loss(generator: torch.Generator) -> Tensor:
-        rows = torch.randint(len(images), (2, n_classes, share), device=images.device, generator=generator)
-        own, donors = images[rows[0]], images[rows[1]]
+        row = torch.randint(len(images), (n_classes, share), device=images.device, generator=generator)
+        further = torch.randint(1, len(images), row.shape, device=images.device, generator=generator)
+        own, donors = images[row], images[(row + further) % len(images)]
         made = [pseudo_anomalies(k, own[i], donors[i], normals, generator) for i, k in enumerate(KINDS, 1)]
         return F.cross_entropy(model(torch.cat([own[0], *made])), target)
 

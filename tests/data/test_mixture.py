@@ -35,6 +35,21 @@ def test_every_row_belongs_to_its_distribution_and_kind() -> None:
             assert set(rows[t][kind[t] == PSEUDO].flatten().tolist()) <= set(NORMAL_ROWS[t])
 
 
+def test_no_pseudo_anomaly_is_a_normal_unchanged() -> None:
+    pairs = [np.arange(2), np.arange(10, 13), np.arange(13, 30)]
+    mixture = Mixture(X, pairs, SEEN_ROWS, 48, NORMALS, [("cutmix",)] * 3)
+    g = generator()
+    for _ in range(20):
+        x, kind = mixture.draw(g)
+        made = x[kind == PSEUDO].floor()
+        assert (made.amin(1) < made.amax(1)).all()  # of two rows, each of one number and its own fraction
+
+
+def test_a_normal_alone_is_its_own_donor() -> None:
+    x, kind = Mixture(X, [np.arange(1)], [np.arange(0)], 6, NORMALS, [("cutmix",)]).draw(generator())
+    assert torch.equal(x[kind == PSEUDO], X[:1].expand(3, -1))
+
+
 @pytest.mark.parametrize(
     ("seen", "normals", "counts"),
     [(SEEN_ROWS, None, [5, 5, 0]), ([np.arange(0)] * 3, NORMALS, [5, 0, 5]), (SEEN_ROWS, NORMALS, [4, 3, 3])],
