@@ -11,7 +11,7 @@ from torch import Tensor
 from heterad.data.partition import Distribution
 from heterad.nn.importance import Importance
 
-STEPS = 20  # of Adam at each look
+FIRST_STEPS, STEPS = 200, 20  # of Adam at the first look with a past, and at each later one
 LR = 2e-3
 
 
@@ -52,6 +52,7 @@ class Generalisation:
             importance[d.support_normal, i] = 0
         self._c = torch.as_tensor(importance, dtype=torch.float32, device=generator.device)
         self._seen: list[Tensor] = []
+        self._steps = FIRST_STEPS
         if window is not None:
             on_cpu = torch.Generator().manual_seed(
                 int(torch.randint(2**31, (), generator=generator, device=generator.device))
@@ -67,7 +68,8 @@ class Generalisation:
             ``window`` epochs and one have been seen.
 
         Cost:
-            20 passes of a small LSTM over n sequences of K x T numbers.
+            20 passes of a small LSTM over n sequences of K x T numbers; 200 the first time, since after 20 what is
+            foretold has nothing to do with what comes.
         """
         alike = torch.full_like(scores[0], 1 / scores.shape[1])
         if self.window is None:
@@ -76,7 +78,8 @@ class Generalisation:
         if len(self._seen) <= self.window:
             return alike, None
         past = torch.stack(self._seen, 1)
-        for _ in range(STEPS):
+        steps, self._steps = self._steps, STEPS
+        for _ in range(steps):
             loss = (self._psi(past[:, :-1]) - past[:, -1]).square().sum(0).mean()
             self._optimizer.zero_grad()
             loss.backward()

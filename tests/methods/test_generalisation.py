@@ -46,6 +46,19 @@ def test_the_model_that_scores_better_weighs_more(temperature: float) -> None:
     assert weights[0] > (0.9 if temperature < 1 else 0.55)
 
 
+def test_the_first_look_already_foretells_the_errors_to_come() -> None:
+    g = torch.Generator().manual_seed(3)
+    y, truth = np.arange(60) % 2, torch.rand(60, 7, generator=g)
+    halves = Distribution(np.arange(0, 30, 2), np.arange(1, 30, 2), np.arange(30, 60, 2), np.arange(1, 60, 2), None)
+    watched = Generalisation([halves] * 7, y, torch.Generator().manual_seed(0), 3, 1.0)
+    sharper = [truth + (i / 9) * (torch.as_tensor(y)[:, None] - truth) * torch.linspace(0, 1, 7) for i in range(5)]
+    for scores in sharper[:4]:
+        _, foretold = watched.look(scores)
+    assert foretold is not None
+    came = watched.errors(sharper[4])
+    assert np.corrcoef(foretold, came.numpy())[0, 1] > 0.8
+
+
 def test_without_a_window_all_weigh_alike() -> None:
     watched = estimator(window=None)
     for _ in range(9):
