@@ -97,12 +97,16 @@ class AHL:
         self.support, self.query = self._mixtures(x, normal, cluster, rng)
         judged = self.query if recipe.learn_on == "query" else self.support
         self._trains, self._judges = self.support.batches(generator), judged.batches(generator)
-        self._shapes = {name: p.shape for name, p in model.named_parameters()}
+        self._names = [name for name, p in model.named_parameters() if p.requires_grad]
+        if not self._names:
+            raise ValueError("base: expected parameters to train, got none")
         self.weights = x.new_full((len(self.distributions),), 1 / len(self.distributions))
         self.generalisation = Generalisation(self.distributions, y, generator, recipe.window, recipe.temperature)
         self._x = x
         self._theta: Tensor
-        model.draw_references(x, torch.as_tensor(y.astype(np.int64), device=x.device), generator)
+        with torch.no_grad():
+            model.draw_references(x, torch.as_tensor(y.astype(np.int64), device=x.device), generator)
+            model(x[:2])  # a base of the wrong shape says so here, and not from within vmap
 
     def fit(self, *, callback: Callable[[Loop], None] | None = None) -> Loop:
         """Alternate Eqs. (1) and (4) to the end.
@@ -137,16 +141,30 @@ class AHL:
         self.model.eval()
         return loop
 
-    @torch.no_grad()
     def _check_stacks(self) -> None:
-        theta = torch.cat([p.flatten() for p in self.model.parameters()])
+        t, rows = len(self.distributions), self._x[:2]
+        each, kind = rows.expand(t, *rows.shape), torch.zeros(t, 2, dtype=torch.int64, device=rows.device)
+        theta = self._parameters().expand(t, -1)
         try:
-            self.heads(theta[None], self._x[:2], same_rows=True)
+            heads = self.heads(theta, rows, same_rows=True)
+            self.heads(theta, each)
         except RuntimeError as error:
             raise ValueError(
                 "base: expected a forward that torch.func.vmap can run, without batch normalisation that keeps running "
                 f"statistics, dropout, or .item(), got one of which torch says: {str(error).splitlines()[0]}"
             ) from error
+        if not self.losses(theta, Batch(each, kind)).requires_grad:
+            raise ValueError("base: expected losses that depend on the parameters, got some without a gradient")
+        total = self.model.total(heads)
+        for what, found in (("total", total), ("probability", self.model.probability(total))):
+            if not isinstance(found, Tensor) or found.shape != kind.shape:
+                wanted = f"one number of each score, of shape {tuple(kind.shape)}"
+                raise ValueError(f"base: expected {what} to give {wanted}, got {_form(found)}")
+
+    def _parameters(self) -> Tensor:
+        """What is trained of g, ``[P]``."""
+        parameters = dict(self.model.named_parameters())
+        return torch.cat([parameters[name].flatten() for name in self._names])
 
     def draw_loss(self) -> Tensor:
         """Eq. (4) on fresh batches: sum_i w_i L(query_i; theta_i), theta_i adapted to support_i from theta_g."""
@@ -158,8 +176,7 @@ class AHL:
 
         Each starts at theta_g. In the first order they move with theta_g as if the steps did not depend on it.
         """
-        shared = torch.cat([p.flatten() for p in self.model.parameters()])
-        start = shared.expand(len(self.distributions), -1)
+        start = self._parameters().expand(len(self.distributions), -1)
         if self.recipe.second_order:
             return self._adapt_exactly(start, batches)
         theta = start.detach().clone(memory_format=torch.contiguous_format).requires_grad_()
@@ -183,15 +200,16 @@ class AHL:
     def losses(self, theta: Tensor, batch: Batch) -> Tensor:
         """The mean loss of each base model on its own rows, ``[T]``, in one batched pass."""
         found = self.model.loss(self.heads(theta, batch.x), batch.kind)
-        if found.shape != batch.kind.shape:
-            shapes = f"{tuple(batch.kind.shape)}, one of each row, got {tuple(found.shape)}"
+        if not isinstance(found, Tensor) or found.shape != batch.kind.shape:
+            shapes = f"{tuple(batch.kind.shape)}, one of each row, got {_form(found)}"
             raise ValueError(f"base: expected losses of shape {shapes}; leave their mean to AHL")
         return found.mean(-1)
 
     def heads(self, theta: Tensor, x: Tensor, *, same_rows: bool = False) -> dict[str, Tensor]:
         """Scores ``[T, n]`` by head of rows ``x [T, n, ...]``, or of rows ``x [n, ...]`` that all models share."""
-        parts = theta.split([shape.numel() for shape in self._shapes.values()], -1)
-        stack = {name: part.view(-1, *shape) for (name, shape), part in zip(self._shapes.items(), parts, strict=True)}
+        shapes = [self.model.get_parameter(name).shape for name in self._names]
+        parts = theta.split([shape.numel() for shape in shapes], -1)
+        stack = {name: part.view(-1, *s) for name, s, part in zip(self._names, shapes, parts, strict=True)}
         each = vmap(lambda p, rows: functional_call(self.model, p, (rows,)), in_dims=(0, None if same_rows else 0))
         return each(stack, x)
 
@@ -216,22 +234,18 @@ class AHL:
         device = x.device
         normals = describe(x[torch.as_tensor(normal, device=device)], torch.as_tensor(cluster, device=device))
         kinds = _deal_kinds(self.distributions, kinds_for(tuple(x.shape[1:])), rng)
-        sides: list[tuple[Callable[[Distribution], np.ndarray], Callable[[Distribution], np.ndarray], int]] = [
-            (lambda d: d.support_normal, lambda d: d.support_anomaly, 0),
-            (lambda d: d.query_normal, lambda d: d.query_anomaly, 1),
-        ]
-        support, query = (
-            Mixture(
-                x,
-                [normals_of(d) for d in self.distributions],
-                [anomalies_of(d) for d in self.distributions],
-                self.recipe.batch_size,
-                normals,
-                [dealt[side] for dealt in kinds],
-            )
-            for normals_of, anomalies_of, side in sides
-        )
-        return support, query
+
+        def mixture(normals_of: list[np.ndarray], anomalies_of: list[np.ndarray], side: int) -> Mixture:
+            dealt = [pair[side] for pair in kinds]
+            return Mixture(x, normals_of, anomalies_of, self.recipe.batch_size, normals, dealt)
+
+        sets = self.distributions
+        support = mixture([d.support_normal for d in sets], [d.support_anomaly for d in sets], 0)
+        return support, mixture([d.query_normal for d in sets], [d.query_anomaly for d in sets], 1)
+
+
+def _form(found: object) -> str:
+    return str(tuple(found.shape)) if isinstance(found, Tensor) else type(found).__name__
 
 
 def _deal_kinds(

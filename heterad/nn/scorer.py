@@ -83,6 +83,8 @@ class Plain(Scorer):
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         found = self.module(x)
         heads = found if isinstance(found, dict) else {"score": found}
+        if not heads:
+            raise ValueError("base: expected scores, or a dictionary of them by head, got an empty one")
         for name, scores in heads.items():
             if not isinstance(scores, Tensor) or scores.shape != x.shape[:1]:
                 got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__

@@ -79,11 +79,65 @@ def test_a_foreign_base_learns(base) -> None:
         assert roc_auc(model.total(model(x[66:])), truth) > 0.95
 
 
-@pytest.mark.parametrize("layer", [nn.BatchNorm1d(8), nn.Dropout(0.5)])
-def test_a_base_that_cannot_be_stacked_is_refused(layer: nn.Module) -> None:
+class Looks(nn.Sequential):
+    """A network whose course depends on the rows."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x if x.sum() > 0 else -x)
+
+
+class Odd(nn.Sequential):
+    """A network with something of its own that is not as it should be."""
+
+    def __init__(self, **own) -> None:
+        super().__init__(nn.Linear(5, 1), nn.Flatten(0))
+        self.__dict__.update(own)
+
+
+def short(module: nn.Module) -> AHL:
     g = torch.Generator().manual_seed(0)
-    model = as_scorer(nn.Sequential(nn.Linear(5, 8), layer, nn.Linear(8, 1), nn.Flatten(0)))
-    y = np.repeat([0, 1], [20, 4])
-    ahl = AHL(model, torch.randn(24, 5, generator=g), y, g, np.random.default_rng(0), AHLRecipe(epochs=1, batches=1))
+    y, recipe = np.repeat([0, 1], [20, 4]), AHLRecipe(epochs=1, batches=1)
+    return AHL(as_scorer(module), torch.randn(24, 5, generator=g), y, g, np.random.default_rng(0), recipe)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        (nn.Linear(5, 8), nn.BatchNorm1d(8), nn.Linear(8, 1)),
+        (nn.Linear(5, 8), nn.Dropout(0.5), nn.Linear(8, 1)),
+        (nn.BatchNorm1d(5), nn.Linear(5, 1)),
+        (Looks(nn.Linear(5, 1)),),
+    ],
+)
+def test_a_base_that_cannot_be_stacked_is_refused(layers) -> None:
     with pytest.raises(ValueError, match=r"base: expected a forward that torch\.func\.vmap can run"):
-        ahl.fit()
+        short(nn.Sequential(*layers, nn.Flatten(0))).fit()
+
+
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [
+        (nn.Flatten(0, -1), "base: expected parameters to train, got none"),
+        (Odd(forward=lambda x: {}), "base: expected scores, or a dictionary of them by head, got an empty one"),
+        (Odd(loss=lambda heads, kind: 1.0), r"base: expected losses of shape \(7, 2\), one of each row, got float"),
+        (Odd(loss=lambda heads, kind: heads["score"].detach()), "base: expected losses that depend on the parameters"),
+        (Odd(total=lambda heads: heads["score"].sum()), r"base: expected total to give .* \(7, 2\), got \(\)"),
+        (Odd(probability=lambda score: score.mean()), r"base: expected probability to give .* got \(\)"),
+    ],
+)
+def test_a_base_that_is_not_as_said_is_named(base: nn.Module, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        short(base).fit()
+
+
+def test_frozen_parameters_stay_in_every_model_and_references_are_drawn_once() -> None:
+    drawn = []
+    model = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 1), nn.Flatten(0))
+    model.draw_references = lambda *given: drawn.append(len(given))
+    model[0].requires_grad_(False)
+    kept = model[0].weight.clone()
+    ahl = short(model)
+    ahl.fit()
+    assert drawn == [3]
+    assert torch.equal(model[0].weight, kept)
+    assert ahl.adapt([next(ahl.support.batches(torch.Generator().manual_seed(0)))]).shape == (7, 5)  # 4 weights, a bias
