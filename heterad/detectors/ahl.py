@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from heterad.nn.scorer import Scorer, as_scorer
 from heterad.train import Loop
 
 BASES: dict[str, Callable[..., nn.Module]] = {"dra": DRA, "devnet": DevNet}
+PUBLISHED = {"epochs": 30, "lr": 2e-3}
+RECIPES = {"dra": {"epochs": 10, "lr": 5e-4}, "devnet": {"epochs": 50, "lr": 2e-3}}  # found on development draws
 
 
 class AHLDetector(ScoredDetector):
@@ -29,10 +32,11 @@ class AHLDetector(ScoredDetector):
         base: "dra", "devnet", or a factory ``base(shape, generator)`` of a ``torch.nn.Module`` that scores rows of
             that shape; see ``heterad.nn.scorer``. What the factory draws should come from the generator (of the
             CPU); the global one is seeded from it meanwhile and then put back.
-        epochs: epochs; the weights of the base models change from one to the next.
+        epochs: epochs; the weights of the base models change from one to the next. None: what suits the base, 10 for
+            "dra", 50 for "devnet", 30 for others.
         batches: steps of the unified model in an epoch.
         batch_size: rows of a step and base model: normals, seen anomalies and pseudo anomalies, a third each.
-        lr: learning rate of the unified model.
+        lr: learning rate of the unified model; None: 5e-4 for "dra", 2e-3 (the paper's) for others.
         inner_steps: steps of the base models before each step of the unified model.
         inner_lr: their learning rate.
         second_order: whether the unified model's gradient goes through the base models' steps; it tells from two
@@ -45,7 +49,8 @@ class AHLDetector(ScoredDetector):
         backbone: for images: "small", a convolutional network that learns from the normals of ``fit``, or the name of a
             published one as ``load_backbone`` takes it, e.g. "torchvision/resnet18"; None takes rows as they are.
         scale: "standard" standardises each feature (or a map's channel) with the mean and standard deviation of the
-            normals; None leaves features as they are.
+            normals, "global" all of them alike, which suits pixels and other features of one unit; None leaves
+            features as they are.
         contamination: share of anomalies presumed in the normals whose scores set the default threshold.
         validation_fraction: share of the normals that are not learned from but set it. With 0, those learned from do,
             which score lower than new ones.
@@ -74,11 +79,11 @@ class AHLDetector(ScoredDetector):
     def __init__(
         self,
         base: str | Callable[[tuple[int, ...], torch.Generator], nn.Module] = "dra",
-        epochs: int = 30,
+        epochs: int | None = None,
         batches: int = 20,
         batch_size: int = 48,
-        lr: float = 2e-3,
-        inner_steps: int = 2,
+        lr: float | None = None,
+        inner_steps: int = 1,
         inner_lr: float = 2e-4,
         second_order: bool = False,
         n_clusters: int = 3,
@@ -124,14 +129,16 @@ class AHLDetector(ScoredDetector):
         for name, known in (("clusters", ("kmeans", "random")), ("learn_on", ("query", "support"))):
             if (value := getattr(self, name)) not in known:
                 raise ValueError(f"{name}: expected one of {', '.join(known)}, got {value!r}")
-        if not callable(base) and base not in BASES:
+        if not isinstance(self.second_order, bool):
+            raise TypeError(f"second_order: expected True or False, got {self.second_order!r}")
+        if not callable(base) and not (isinstance(base, str) and base in BASES):
             raise ValueError(f"base: expected one of {', '.join(BASES)} or a factory, got {base!r}")
 
     def _new_model(self, seed: int) -> Scorer:
         factory = BASES[self.base] if isinstance(self.base, str) else self.base
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return as_scorer(factory(self.shape_, torch.Generator().manual_seed(seed)))
+            return as_scorer(factory(self.shape_, torch.Generator().manual_seed(seed))).float()
 
     def _train(
         self,
@@ -142,21 +149,9 @@ class AHLDetector(ScoredDetector):
         rng: np.random.Generator,
         callback: Callable[[Loop], None] | None,
     ) -> Loop:
-        with torch.no_grad():
-            model.draw_references(x, torch.as_tensor(y, device=x.device), generator)
-            model(x[:2])  # a base of the wrong shape says so here, and not from within vmap
-        recipe = AHLRecipe(
-            self.epochs,
-            self.batches,
-            self.batch_size,
-            self.lr,
-            self.inner_steps,
-            self.inner_lr,
-            self.second_order,
-            self.n_clusters,
-            self.window,
-            self.temperature,
-            self.clusters,
-            self.learn_on,
-        )
-        return AHL(model, x, y, generator, rng, recipe).fit(callback=callback)
+        return AHL(model, x, y, generator, rng, self._recipe()).fit(callback=callback)
+
+    def _recipe(self) -> AHLRecipe:
+        given = {field.name: getattr(self, field.name) for field in fields(AHLRecipe)}
+        suited = RECIPES.get(self.base, PUBLISHED) if isinstance(self.base, str) else PUBLISHED
+        return AHLRecipe(**given | {name: value for name, value in suited.items() if given[name] is None})

@@ -18,21 +18,23 @@ from heterad.train import Loop
 class DevNetDetector(ScoredDetector):
     """Learn one anomaly score from few labelled anomalies and many presumed normals, by the deviation loss.
 
-    The defaults are the published ones for vectors. For feature maps ``batch_size=48, lr=2e-4, l2=1e-5`` are.
+    Where None stands, what was published is taken: for vectors RMSprop, for feature maps Adam.
 
     Args:
         hidden: width of the hidden layer for vectors.
-        l2: weight of the squared norm of the weights that ``hidden`` gives, or of a map's channel weights.
+        l2: weight of the squared norm of the weights that ``hidden`` gives, or of a map's channel weights; None: 0.01
+            for vectors, 1e-5 for maps.
         top: share of a map's places that make its score.
         epochs: epochs; the weights of the one with the lowest mean loss are kept.
         batches: steps of an epoch.
-        batch_size: rows of a step, half of them anomalies.
-        lr: learning rate of RMSprop.
+        batch_size: rows of a step, half of them anomalies; None: 512 vectors, 48 maps.
+        lr: learning rate; None: 1e-3 for vectors, 2e-4 for maps.
         pseudo: whether a third of each batch are pseudo anomalies.
         backbone: for images: "small", a convolutional network that learns from the normals of ``fit``, or the name of a
             published one as ``load_backbone`` takes it, e.g. "torchvision/resnet18"; None takes rows as they are.
         scale: "standard" standardises each feature (or a map's channel) with the mean and standard deviation of the
-            normals; None leaves features as they are.
+            normals, "global" all of them alike, which suits pixels and other features of one unit; None leaves
+            features as they are.
         contamination: share of anomalies presumed in the normals whose scores set the default threshold.
         validation_fraction: share of the normals that are not learned from but set it. With 0, those learned from do,
             which score lower than new ones.
@@ -60,12 +62,12 @@ class DevNetDetector(ScoredDetector):
     def __init__(
         self,
         hidden: int = 20,
-        l2: float = 0.01,
+        l2: float | None = None,
         top: float = 0.1,
         epochs: int = 50,
         batches: int = 20,
-        batch_size: int = 512,
-        lr: float = 1e-3,
+        batch_size: int | None = None,
+        lr: float | None = None,
         pseudo: bool = False,
         backbone: str | None = None,
         scale: str | None = "standard",
@@ -102,7 +104,14 @@ class DevNetDetector(ScoredDetector):
         rng: np.random.Generator,
         callback: Callable[[Loop], None] | None,
     ) -> Loop:
+        optimizer, batch_size, lr = ("rmsprop", 512, 1e-3) if x.ndim == 2 else ("adam", 48, 2e-4)
         recipe = Recipe(
-            self.epochs, self.batches, self.batch_size, self.lr, optimizer="rmsprop", pseudo=self.pseudo, keep_best=True
+            self.epochs,
+            self.batches,
+            self.batch_size or batch_size,
+            self.lr or lr,
+            optimizer=optimizer,
+            pseudo=self.pseudo,
+            keep_best=True,
         )
         return fit_scorer(model, x, y, generator, recipe, callback=callback)

@@ -30,7 +30,8 @@ class DRADetector(ScoredDetector):
         backbone: for images: "small", a convolutional network that learns from the normals of ``fit``, or the name of a
             published one as ``load_backbone`` takes it, e.g. "torchvision/resnet18"; None takes rows as they are.
         scale: "standard" standardises each feature (or a map's channel) with the mean and standard deviation of the
-            normals; None leaves features as they are.
+            normals, "global" all of them alike, which suits pixels and other features of one unit; None leaves
+            features as they are.
         contamination: share of anomalies presumed in the normals whose scores set the default threshold.
         validation_fraction: share of the normals that are not learned from but set it. With 0, those learned from do,
             which score lower than new ones.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from inspect import signature
 from numbers import Integral, Real
 from typing import Any
 
@@ -23,9 +24,12 @@ SHARES = ("contamination", "validation_fraction", "l2")
 def check_parameters(detector: Any) -> None:
     """Raise TypeError or ValueError naming the first option of ``detector`` that is out of range.
 
-    A name means the same in every detector; those that a detector does not have are passed over.
+    A name means the same in every detector; those that a detector does not have are passed over, and so is None where
+    it is the default.
     """
-    check_numbers(detector.get_params(deep=False))
+    known = signature(type(detector)).parameters
+    options = detector.get_params(deep=False).items()
+    check_numbers({name: value for name, value in options if value is not None or known[name].default is not None})
     check_device(detector.device)
 
 

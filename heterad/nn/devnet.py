@@ -20,11 +20,12 @@ class DevNet(Scorer):
         shape: of one row, ``(d,)`` or ``(C, H, W)``.
         generator: source of the initial weights.
         hidden: width of the hidden layer of vectors; maps have none.
-        l2: weight of the squared norm of the hidden weights of vectors or of a map's channel weights.
+        l2: weight of the squared norm of the hidden weights of vectors or of a map's channel weights; None is what was
+            published, 0.01 or 1e-5.
         top: share of a map's places that make its score.
 
     Source:
-        Pang et al. (KDD 2019), and for images Pang et al. (2021); sizes there: 20 and 0.01; 0.1.
+        Pang et al. (KDD 2019), and for images Pang et al. (2021); sizes there: 20; 0.1.
 
     Example:
         >>> g = torch.Generator().manual_seed(0)
@@ -40,11 +41,12 @@ class DevNet(Scorer):
         generator: torch.Generator,
         *,
         hidden: int = 20,
-        l2: float = 0.01,
+        l2: float | None = None,
         top: float = 0.1,
     ) -> None:
         super().__init__()
-        self.l2, self.top = l2, top
+        self.l2 = l2 if l2 is not None else 0.01 if len(shape) == 1 else 1e-5
+        self.top = top
         self.score = MLP((shape[0], hidden, 1), generator) if len(shape) == 1 else PlaceHead(shape[0], generator)
         if isinstance(self.score, MLP):  # the published start: on thyroid data worth 0.01 of AUROC over torch's
             for parameter in self.score.parameters():
