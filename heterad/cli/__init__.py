@@ -48,8 +48,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         raise
     except (ValueError, ImportError) as error:
         return _complain(str(error))
-    except KeyboardInterrupt:
-        return _complain("interrupted; no output file was made or replaced")
+    except KeyboardInterrupt as interrupt:
+        return _complain(str(interrupt) or "interrupted; no file was left half written")
     return 0
 
 

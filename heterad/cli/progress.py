@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -47,7 +48,12 @@ def bars(*, shown: bool = True) -> Iterator[Report]:
         TimeRemainingColumn(),
     )
     stages: dict[str, TaskID] = {}
-    with Progress(*columns, console=console, disable=not (shown and console.is_terminal)) as progress:
+    with Progress(
+        *columns,
+        console=console,
+        speed_estimate_period=math.inf,  # a step may take hours; of many short ones the last thousand count
+        disable=not (shown and console.is_terminal),
+    ) as progress:
 
         def report(stage: str, done: int, total: int) -> None:
             if stage not in stages:

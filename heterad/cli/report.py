@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,9 +10,20 @@ import tyro
 
 from heterad.data.whole_file import whole_file, writable_folder
 from heterad.experiments.runs import read_rows
+from heterad.experiments.table import Row
 from heterad.experiments.tables import TABLES
 
 Files = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
+
+TEXTS = ("dataset", "timing", "table", "set", "method", "variant")
+PLACES = ("split", "seed", "shots", "anomaly_ratio")
+RESULTS = ("auc", "auroc", "aupr", "seconds", "steps_taken", "train_seconds", "test_seconds")
+KINDS: Mapping[str, tuple[str, tuple[type, ...]]] = {
+    **dict.fromkeys(TEXTS, ("a text", (str,))),
+    **dict.fromkeys((*PLACES, *RESULTS), ("a number", (int, float))),
+    "label_ratio": ("a number or null", (int, float, type(None))),
+    "grid": ("a text or null", (str, type(None))),
+}
 
 
 def report(files: Files, out: Path | None = None, into: Path | None = None) -> None:
@@ -24,22 +36,22 @@ def report(files: Files, out: Path | None = None, into: Path | None = None) -> N
     """
     if not files:
         raise ValueError("FILE: expected at least one file, got none")
-    rows = [row for file in files for row in read_rows(file)]
+    by_file = {file: _read(file) for file in files}
+    rows = [row for file in files for row in by_file[file]]
+    names = ", ".join(map(str, files))
     try:
-        texts = {table.name: text for table in TABLES.values() if (text := table.report(rows))}
-    except KeyError as error:
-        raise ValueError(
-            f"{files[0]}: expected rows as heterad reproduce writes them, got some without {error}"
-        ) from None
+        texts = _tables(rows, names)
+    except ValueError:
+        for file, own in by_file.items():  # to name the one at fault
+            _tables(own, str(file))
+        raise
     if not texts:
-        raise ValueError(f"{files[0]}: expected rows of one of {', '.join(TABLES)}; got none among {len(rows)}")
-    print("\n\n".join(texts.values()))
+        raise ValueError(f"{names}: expected rows of one of {', '.join(TABLES)}; got none among {len(rows)}")
     if into is not None:
-        page = into.read_text()
-        for name, text in texts.items():
-            page = _replace(page, name, text)
+        page = _filled(into, texts)
         with whole_file(into) as partial:
             partial.write_text(page)
+    print("\n\n".join(texts.values()))
     if out is not None:
         folder = writable_folder(out)
         drawn = [file for table in TABLES.values() if table.draw is not None for file in table.draw(rows, folder)]
@@ -48,10 +60,36 @@ def report(files: Files, out: Path | None = None, into: Path | None = None) -> N
         )
 
 
-def _replace(page: str, name: str, text: str) -> str:
-    start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
-    if start not in page or end not in page:
-        return page
-    head, _, rest = page.partition(start)
-    _, _, tail = rest.partition(end)
-    return f"{head}{start}\n{text}\n\n{end}{tail}"
+def _read(file: Path) -> list[Row]:
+    rows: list[Row] = [*read_rows(file)]
+    for number, row in enumerate(rows, 1):
+        for name, (what, kinds) in KINDS.items():
+            if name in row and not isinstance(row[name], kinds):
+                raise ValueError(f"{file}, line {number}: expected {what} for {name!r}, got {row[name]!r}")
+    return rows
+
+
+def _tables(rows: Sequence[Row], files: str) -> dict[str, str]:
+    """The text of every table that the rows of these files can fill, by name."""
+    try:
+        return {table.name: text for table in TABLES.values() if (text := table.report(rows))}
+    except KeyError as error:
+        raise ValueError(f"{files}: expected rows as heterad reproduce writes them, got some without {error}") from None
+
+
+def _filled(file: Path, texts: Mapping[str, str]) -> str:
+    """The text of a file with tables between its markers."""
+    try:
+        page = file.read_text()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file}: expected a text file, got another ({error})") from None
+    found = False
+    for name, text in texts.items():
+        head, start, rest = page.partition(f"<!-- {name} -->\n")
+        _, end, tail = rest.partition(f"<!-- /{name} -->")
+        if end:
+            page, found = f"{head}{start}\n{text}\n\n{end}{tail}", True
+    if not found:
+        sought = ", ".join(f"<!-- {name} --> ... <!-- /{name} -->" for name in texts)
+        raise ValueError(f"{file}: expected lines to put a table between, one of {sought}; got none")
+    return page

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from heterad.cli.progress import bars
+from heterad.data.arrays import read_arrays
 from heterad.data.whole_file import writable_file
+from heterad.experiments.ahl_sets import BUILT_IN
+from heterad.experiments.meta_sets import load_set
 from heterad.experiments.runs import complete
 from heterad.experiments.table import Options
 from heterad.experiments.tables import TABLES
@@ -51,6 +55,8 @@ def reproduce(
         raise ValueError(f"TABLE: expected one of {', '.join(TABLES)}; got {table!r}")
     if splits < 1:
         raise ValueError(f"splits: expected at least 1, got {splits}")
+    if not all(0 < ratio < 1 for ratio in label_ratios):
+        raise ValueError(f"label-ratios: expected shares in (0, 1), got {', '.join(map(str, label_ratios))}")
     chosen = TABLES[table]
     if shots is not None and not (chosen.has_shots and shots and min(shots) >= 1):
         known = ", ".join(name for name, other in TABLES.items() if other.has_shots)
@@ -59,12 +65,31 @@ def reproduce(
     if not keys:
         raise ValueError("seeds, methods, datasets, label-ratios: expected at least one of each, got none of some")
     file = writable_file(out or Path(f"{table}{'-smoke' if smoke else ''}.jsonl"))
-    with bars() as report:
-        rows = complete(file, keys, partial(_run, table, data), jobs=jobs, report=partial(report, table))
-    print(chosen.report(rows))
+    run, check = partial(_run, table, data), partial(_read_data, data)
+    try:
+        with bars() as report:
+            rows = complete(file, keys, run, jobs=jobs, report=partial(report, table), check=check)
+        print(chosen.report(rows))
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"interrupted; any finished runs are kept in {file}, and the same command goes on from there"
+        ) from None
     print(f"Wrote {file}. Later: heterad report {file}")
 
 
 def _run(table: str, data: Path | None, key):
     """One run by the table's name: tables themselves cannot be sent to other processes."""
     return TABLES[table].run(key, data)
+
+
+def _read_data(data: Path | None, keys: Sequence[Mapping[str, Any]]) -> None:
+    """Read every data set of these runs, fetched where that is possible, so that none fails hours later, at its turn.
+
+    Keys name it as ``dataset`` or ``timing`` (of Kumagai et al.) or ``set`` (of AHL's tables).
+    """
+    for name in dict.fromkeys(key.get("dataset") or key.get("timing") for key in keys if "set" not in key):
+        load_set(str(name), data)
+    for name in dict.fromkeys(key["set"] for key in keys if key.get("set") not in (None, *BUILT_IN)):
+        if data is None:
+            raise ValueError(f"data: expected a folder with {name}.npz, got none")
+        read_arrays(data / f"{name}.npz")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import zipfile
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -19,8 +20,7 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         Arrays by name.
 
     Raises:
-        OSError: the file cannot be read.
-        ValueError: it is no .npz file, is damaged, or holds Python objects.
+        OSError: the file cannot be read, is no .npz file, is damaged, or holds Python objects.
 
     Cost:
         One pass; memory is the arrays.
@@ -32,12 +32,56 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         >>> read_arrays(path)
         {'x': array([0, 1, 2])}
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            found = {}
-            for name in archive.namelist():
-                with archive.open(name) as member:
-                    found[name.removesuffix(".npy")] = np.lib.format.read_array(member, allow_pickle=False)
-            return found
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError) as error:
-        raise ValueError(f"{path}: expected an .npz file of plain arrays, got one that is not ({error})") from None
+    with open(path, "rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                found = {}
+                for name in archive.namelist():
+                    with archive.open(name) as member:
+                        found[name.removesuffix(".npy")] = np.lib.format.read_array(member, allow_pickle=False)
+                return found
+        except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, RuntimeError, OSError) as error:
+            raise OSError(f"{path}: expected an .npz file of plain arrays, got one that is not ({error})") from None
+
+
+def read_labelled(path: str | os.PathLike[str], labels: Sequence[str] = ("y", "domain")) -> dict[str, np.ndarray]:
+    """Read rows ``X`` of an .npz file and what labels them.
+
+    Args:
+        path: the file.
+        labels: names of arrays with a value for each row.
+
+    Returns:
+        Arrays by name: ``X [n, d]`` float32, finite, and every label ``[n]``; others that the file holds are left out.
+
+    Raises:
+        OSError: the file cannot be read, or is not as described; names it and the array.
+
+    Cost:
+        That of ``read_arrays``, and a copy of ``X``.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "a.npz"
+        >>> np.savez(path, X=np.ones((2, 3)), y=[0, 1], note="of no use")
+        >>> {name: array.shape for name, array in read_labelled(path, ["y"]).items()}
+        {'X': (2, 3), 'y': (2,)}
+    """
+    arrays = read_arrays(path)
+    if missing := [name for name in ("X", *labels) if name not in arrays]:
+        raise OSError(f"{path}: expected arrays {', '.join(('X', *labels))}, got none called {', '.join(missing)}")
+    x = arrays["X"]
+    if x.ndim != 2 or x.size == 0 or x.dtype.kind not in "buif":
+        raise OSError(f"{path}: X: expected numbers of shape [n, d], got {x.dtype} of shape {list(x.shape)}")
+    with np.errstate(over="ignore"):
+        x = x.astype(np.float32)
+    if bad := x.size - int(np.isfinite(x).sum()):
+        row = int(np.flatnonzero(~np.isfinite(x).all(1))[0])
+        raise OSError(
+            f"{path}: X: expected finite numbers of float32's range, got {bad} others, the first in row {row}"
+        )
+    for name in labels:
+        if arrays[name].shape != (len(x),):
+            shape = list(arrays[name].shape)
+            raise OSError(f"{path}: {name}: expected a value for each of the {len(x)} rows of X, got shape {shape}")
+    return {"X": x, **{name: arrays[name] for name in labels}}

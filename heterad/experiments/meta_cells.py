@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from heterad.data import TaskSet
 from heterad.data.protocol import TargetRows
@@ -33,13 +34,11 @@ class Tasks(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """What one choice of hyper-parameters gave."""
+    """What one choice of hyper-parameters gave; ``about`` its training, if there was one, is part of every row."""
 
     hyper: Mapping[str, Any]
     members: list[MetaLearner]
-    validation: float
-    steps: int
-    seconds: float
+    about: Mapping[str, Any]
 
 
 def run_cell(key: Mapping[str, Any], folder: Path | None) -> list[dict[str, Any]]:
@@ -47,31 +46,34 @@ def run_cell(key: Mapping[str, Any], folder: Path | None) -> list[dict[str, Any]
 
     Args:
         key: ``dataset``, ``method``, ``variant``, ``split``, ``label_ratio`` (None for what needs no labels),
-            ``seed`` and ``grid`` ("full", "short" or "smoke").
+            ``seed`` and ``grid`` ("full", "short" or "smoke"; None for what is always given its whole grid).
         folder: of the data; None fetches them.
 
     Returns:
         A row for each contamination of the target tasks: ``anomaly_ratio``, ``auc`` (mean over the target tasks),
-        ``seconds`` of training of the choice taken and ``test_seconds`` (of what learns from the target alone, those
-        of all choices, trained at once), ``steps``, ``validation`` and ``hyper``.
+        ``seconds`` (CPU time of training the choice taken), ``test_seconds`` (of what learns from the target alone,
+        those of all choices, trained at once) and ``hyper``; of what is trained also ``validation``, ``steps`` (after
+        which its weights are kept) and ``steps_taken``, the mean over members.
 
     Raises:
         OSError, ValueError: as ``load_set`` and ``draw_split``.
     """
     data = load_set(key["dataset"], folder)
-    split = draw_split(data, key["split"], key["label_ratio"] or 0.2, VARIANTS[key["variant"]].setting)
+    split = draw_split(
+        data, key["split"], 0.2 if key["label_ratio"] is None else key["label_ratio"], VARIANTS[key["variant"]].setting
+    )
     how = recipe(key["method"], key["variant"], binary=data.binary)
-    grid = {"full": how.grid, "short": how.short, "smoke": how.short[:1]}[key["grid"]]
+    grid = {None: how.grid, "full": how.grid, "short": how.short, "smoke": how.short[:1]}[key["grid"]]
     if key["grid"] == "smoke":
         how = replace(how, settings=Settings(max_iter=4, eval_every=2), passes=0, n_members=min(2, how.n_members))
         split = split._replace(targets={share: split.targets[share][:1] for share in (0.0, 0.05, 0.1, 0.5)})
     if how.meta_learned:
-        trained = max(_train_all(how, grid, split, key["seed"]), key=lambda found: found.validation)
+        trained = max(_train_all(how, grid, split, key["seed"]), key=lambda found: found.about["validation"])
         return _rows(trained, evaluate([trained.members], split)[0])
     choices = [[make(how, hyper, split, key["seed"])] for hyper in grid]
     tested = evaluate(choices, split, 10 * CHUNK)
     best = max(range(len(grid)), key=lambda i: np.mean([auc for auc, _ in tested[i].values()]))
-    return _rows(Trained(grid[best], choices[best], np.nan, 0, 0.0), tested[best])
+    return _rows(Trained(grid[best], choices[best], {"seconds": 0.0}), tested[best])
 
 
 def make(how: Recipe, hyper: Mapping[str, Any], split: Split, seed: int) -> MetaLearner:
@@ -130,7 +132,7 @@ def _train_all(how: Recipe, grid: Sequence[Mapping[str, Any]], split: Split, see
     )
     found = []
     for hyper in [h for i, h in enumerate(grid) if _chosen(how, h) not in [_chosen(how, g) for g in grid[:i]]]:
-        members, loops = [], []
+        members, loops, started = [], [], time.process_time()
         for member in range(how.n_members):
             learner = make(how, hyper, split, 1000 * seed + member)
             generator = torch.Generator().manual_seed(1000 * seed + member)
@@ -145,9 +147,13 @@ def _train_all(how: Recipe, grid: Sequence[Mapping[str, Any]], split: Split, see
                 )
             )
             members.append(learner)
-        seconds = sum(loop.history["seconds"][-1] for loop in loops)
-        value = float(np.mean([loop.best_value for loop in loops]))
-        found.append(Trained(_chosen(how, hyper), members, value, max(loop.best_step for loop in loops), seconds))
+        about = {
+            "seconds": round(time.process_time() - started, 2),
+            "steps": max(loop.best_step for loop in loops),
+            "steps_taken": sum(loop.step for loop in loops) / len(loops),
+            "validation": round(float(np.mean([loop.best_value for loop in loops])), 5),
+        }
+        found.append(Trained(_chosen(how, hyper), members, about))
     return found
 
 
@@ -157,9 +163,9 @@ def _chosen(how: Recipe, hyper: Mapping[str, Any]) -> dict[str, Any]:
 
 def _aucs(choices: Sequence[Sequence[MetaLearner]], x: Tensor, targets: Sequence[TargetRows]) -> Tensor:
     """AUC of each choice on each target task."""
-    support, support_mask = _padded(x, [t.support for t in targets])
-    rows, real = _padded(x, [t.test for t in targets])
-    truth, _ = _padded(torch.cat([torch.as_tensor(t.test_y) for t in targets]), _numbers([t.test_y for t in targets]))
+    support, support_mask = _padded([x[t.support] for t in targets])
+    rows, real = _padded([x[t.test] for t in targets])
+    truth, _ = _padded([torch.as_tensor(t.test_y) for t in targets])
     with torch.no_grad():
         learners = [learner for members in choices for learner in members]
         adapted = iter(learners[0].adapt_all(learners, support, support_mask))
@@ -179,31 +185,21 @@ def _aucs(choices: Sequence[Sequence[MetaLearner]], x: Tensor, targets: Sequence
         return torch.stack(aucs)
 
 
-def _padded(values: Tensor, rows: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
-    size = torch.tensor([len(r) for r in rows])
-    index = torch.zeros(len(rows), int(size.max()), dtype=torch.int64)
-    for t, r in enumerate(rows):
-        index[t, : len(r)] = torch.as_tensor(r)
-    return values[index], torch.arange(index.shape[1]) < size[:, None]
-
-
-def _numbers(parts: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Row numbers of parts that stand one after the other."""
-    ends = np.cumsum([len(p) for p in parts])
-    return [np.arange(end - len(p), end) for p, end in zip(parts, ends, strict=True)]
+def _padded(parts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Parts of different lengths as one tensor, and which of its rows are theirs."""
+    length = torch.tensor([len(part) for part in parts])
+    whole = pad_sequence(list(parts), batch_first=True)
+    return whole, torch.arange(whole.shape[1]) < length[:, None]
 
 
 def _rows(trained: Trained, tested: Mapping[float, tuple[float, float]]) -> list[dict[str, Any]]:
-    about = {"steps": trained.steps, "validation": round(trained.validation, 5), "hyper": dict(trained.hyper)}
-    if trained.steps == 0:
-        del about["steps"], about["validation"]
     return [
         {
             "anomaly_ratio": share,
             "auc": round(auc, 6),
-            "seconds": round(trained.seconds, 2),
             "test_seconds": round(seconds, 4),
-            **about,
+            **trained.about,
+            "hyper": dict(trained.hyper),
         }
         for share, (auc, seconds) in tested.items()
     ]

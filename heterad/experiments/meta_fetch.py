@@ -26,13 +26,20 @@ class Archive(NamedTuple):
 
 
 WHERE = {
-    "omniglot": "leave out --data to fetch it from github.com/brendenlake/omniglot (images_background.zip)",
-    "isolet": "leave out --data to fetch it from archive.ics.uci.edu/dataset/54/isolet",
+    "omniglot": "take images_background.zip from github.com/brendenlake/omniglot, shrink its images to 28 x 28 and "
+    "save arrays X [19280, 784] in [0, 255] (ink 255), y (character) and domain (alphabet)",
+    "isolet": "take isolet.zip from archive.ics.uci.edu/dataset/54/isolet and save arrays X [7797, 617], y (letter) "
+    "and domain (group of speakers)",
     "mnist_r": "take the six rotations from github.com/ghif/mtae and save arrays X [6000, 256] in [0, 1], y (digit) "
-    "and domain (rotation) with numpy.savez",
+    "and domain (rotation)",
     "iot": "take N-BaIoT from archive.ics.uci.edu/dataset/442, draw 500 benign and 500 malicious rows of each of the 9 "
-    "devices and save arrays X [9000, 115], y (1 malicious) and domain (device) with numpy.savez",
+    "devices and save arrays X [9000, 115], y (1 malicious) and domain (device)",
 }
+
+
+def by_hand(name: str) -> str:
+    """What to do for a data set that is not there and cannot be fetched."""
+    return f"{WHERE[name]} with numpy.savez as {name}.npz in the folder that --data names"
 
 
 def fetched(name: str, *, archives: dict[str, Archive] | None = None, cache: Path | None = None) -> Path:
@@ -49,13 +56,16 @@ def fetched(name: str, *, archives: dict[str, Archive] | None = None, cache: Pat
         The path of ``<name>.npz``.
 
     Raises:
-        OSError: there is nothing to fetch it from by itself, and what to do instead; or the server cannot be reached.
-        ValueError: what came has another checksum, or is no archive of that data set.
+        OSError: there is nothing to fetch it from by itself, or the server cannot be reached, and what to do instead;
+            or what came has another checksum, or is no archive of that data set.
         ImportError: pooch is not installed.
 
     Source:
         Lake et al. (2015), images shrunk to 28 x 28, ink 1; Fanty and Cole (1990).
     """
+    source = (ARCHIVES if archives is None else archives).get(name)
+    if source is None:
+        raise FileNotFoundError(f"{name}.npz: there is nothing to fetch it from by itself; {by_hand(name)}")
     try:
         import pooch
     except ImportError:
@@ -64,22 +74,19 @@ def fetched(name: str, *, archives: dict[str, Archive] | None = None, cache: Pat
     target = folder / f"{name}.npz"
     if target.exists():
         return target
-    source = (ARCHIVES if archives is None else archives).get(name)
-    if source is None:
-        raise FileNotFoundError(f"{target}: no such file, and nothing to fetch it from by itself; {WHERE[name]}")
     note = folder / f"{name}.sha256"
     known = source.checksum or (note.read_text().strip() if note.exists() else None)
     try:
         file = Path(pooch.retrieve(source.url, known, fname=f"{name}.archive", path=folder))
     except ValueError as error:
-        raise ValueError(f"{source.url}: expected checksum {known}, got another ({error})") from None
+        raise OSError(f"{source.url}: expected checksum {known}, got another ({error})") from None
     except OSError as error:
-        raise OSError(f"{source.url}: cannot be fetched ({error}); or get it elsewhere: {WHERE[name]}") from None
+        raise OSError(f"{source.url}: cannot be fetched ({error}); try again, or {by_hand(name)}") from None
     try:
         arrays = source.convert(file)
     except (zipfile.BadZipFile, KeyError, ValueError, subprocess.CalledProcessError) as error:
         file.unlink()
-        raise ValueError(f"{source.url}: expected the archive of {name}, got another file ({error})") from None
+        raise OSError(f"{source.url}: expected the archive of {name}, got another file ({error})") from None
     note.write_text(f"{pooch.file_hash(str(file))}\n")
     with whole_file(target) as partial:
         np.savez_compressed(partial, X=arrays["X"], y=arrays["y"], domain=arrays["domain"])

@@ -117,9 +117,9 @@ def table(
     entries: list[tuple[str, str, dict[str, Cell]]] = []
     grids: set[str] = set()
     for dataset in datasets:
-        found = _by_grid(rows, dataset, columns, special)
+        found = runs_by_grid(rows, dataset, columns, special)
         for grid, runs in found.items():
-            line = cells(_shared(runs) if special else runs)
+            line = cells(common_runs(runs) if special else runs)
             if line:
                 entries.append((dataset, f"{NAMES[dataset]}, {grid} grid" if len(found) > 1 else NAMES[dataset], line))
                 grids.add(grid)
@@ -137,19 +137,23 @@ def table(
     return f"**{title}**\n\n{markdown(lines)}\n\n{counted(by_line)} Grid: {', '.join(sorted(grids))}."
 
 
-def _by_grid(
+def runs_by_grid(
     rows: Sequence[Row], dataset: str, columns: Sequence[Column], special: bool
 ) -> dict[str, dict[str, dict[Place, float]]]:
-    """The runs of each column, by the grid their hyper-parameters are of; without columns there are no grids."""
+    """The runs of each column, by the grid their hyper-parameters are of; without columns there are no grids.
+
+    What has no grid to choose (None) stands in every line; alone it is in full.
+    """
     names = {(c.method, c.variant) for c in columns if c.variant or not special}
     own = [row for row in rows if row.get("dataset") == dataset and "grid" in row]
-    grids = sorted({row["grid"] for row in own if (row["method"], row["variant"]) in names}, reverse=True)
-    by_grid = {grid: [row for row in own if row["grid"] == grid] for grid in grids}
+    named = {row["grid"] for row in own if (row["method"], row["variant"]) in names}
+    grids = sorted(named - {None}, reverse=True) or (["full"] if named else [])
+    by_grid = {grid: [row for row in own if row["grid"] in (grid, None)] for grid in grids}
     found = {g: {c.label: values(part, dataset, c.method, c.variant) for c in columns} for g, part in by_grid.items()}
     return {grid: runs for grid, runs in found.items() if any(runs.values())}
 
 
-def _shared(runs: Mapping[str, Mapping[Place, float]]) -> dict[str, dict[Place, float]]:
+def common_runs(runs: Mapping[str, Mapping[Place, float]]) -> dict[str, dict[Place, float]]:
     """Those on splits, seeds and label ratios that every column with runs has: splits differ more than variants."""
     places = set.intersection(*(set(v) for v in runs.values() if v))
     return {label: {place: auc for place, auc in v.items() if place in places} for label, v in runs.items()}

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from heterad.data.arrays import read_arrays
+from heterad.data.arrays import read_labelled
 from heterad.data.digits import rotated_digits
 from heterad.data.protocol import (
     CONTAMINATIONS,
@@ -22,7 +22,7 @@ from heterad.data.protocol import (
     split_values,
     target_rows,
 )
-from heterad.experiments.meta_fetch import WHERE, fetched
+from heterad.experiments.meta_fetch import ARCHIVES, by_hand, fetched
 
 TESTED = (0.0, 0.01, 0.05, *CONTAMINATIONS)
 """Shares of anomalies in target supports: those of Fig. 8, then those of Table 1."""
@@ -82,8 +82,10 @@ def load_set(name: str, folder: str | os.PathLike[str] | None) -> DataSet:
         The data set, features as the method takes them but for IoT's, which are standardised by their source tasks.
 
     Raises:
-        OSError: the file is missing, and where to get it; or it cannot be fetched.
-        ValueError: the name is unknown, or the file is damaged or lacks an array.
+        OSError: the file is missing, and where to get it; it cannot be fetched; or it is damaged or holds other arrays
+            than ``read_labelled`` takes.
+        ValueError: the name is unknown.
+        ImportError: pooch, which fetches, is not installed.
 
     Example:
         >>> load_set("digits", None).x.shape
@@ -96,15 +98,18 @@ def load_set(name: str, folder: str | os.PathLike[str] | None) -> DataSet:
         raise ValueError(f"dataset: expected one of {', '.join(DATASETS)} or {SMOKE}, got {name!r}")
     file = fetched(name) if folder is None else Path(folder) / f"{name}.npz"
     if not file.exists():
-        raise FileNotFoundError(f"{file}: no such file; {WHERE[name]}")
-    arrays = read_arrays(file)
-    if missing := {"X", "y", "domain"} - arrays.keys():
-        raise ValueError(f"{file}: expected arrays X, y and domain, got none called {', '.join(sorted(missing))}")
-    x = arrays["X"].astype(np.float32)
+        instead = "leave out --data to fetch it, or " if name in ARCHIVES else ""
+        raise FileNotFoundError(f"{file}: no such file; {instead}{by_hand(name)}")
+    try:
+        x, y, domain = read_labelled(file).values()
+    except OSError as error:
+        if folder is None:
+            raise OSError(f"{error}; delete it to have it fetched anew") from None
+        raise
     if name == "omniglot":
-        return DataSet(name, x / 255, arrays["y"], None, SIZES[name])
+        return DataSet(name, x / 255, y, None, SIZES[name])
     binary = name == "iot"
-    return DataSet(name, x, arrays["y"], arrays["domain"], SIZES[name], binary, standardise=binary)
+    return DataSet(name, x, y, domain, SIZES[name], binary, standardise=binary)
 
 
 def draw_split(data: DataSet, split: int, label_ratio: float, setting: Setting | None = None) -> Split:

@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
 from pathlib import Path
@@ -29,6 +30,7 @@ def complete(
     *,
     jobs: int = 1,
     report: Callable[[int, int], None] | None = None,
+    check: Callable[[Sequence[Key]], None] | None = None,
 ) -> list[Row]:
     """Do the runs that a file does not yet hold, and write the rows of each, all or none of them, as it ends.
 
@@ -40,14 +42,17 @@ def complete(
         keys: what identifies each run, JSON-able.
         run: does one run, given its key, and returns its results, JSON-able and with other names than the key's; a
             sequence of them makes a row of each.
-        jobs: processes; with more than one, ``run`` must be a function of a module (or a partial of one).
-        report: told how many runs are done, and of how many.
+        jobs: processes, each of one thread if there are several; then ``run`` must be a function of a module (or a
+            partial of one).
+        report: told how many runs are done, and of how many; first before any is.
+        check: given the keys of the runs to do before any is done; what it raises is raised.
 
     Returns:
         Key and results of every run asked for, in the order asked for. Others that the file holds are passed over.
 
     Raises:
-        OSError: the file, or one that a run needs, cannot be read or written, or another run is writing to it.
+        OSError: the file, or one that a run needs, cannot be read or written; another run is writing to it; or one of
+            the processes died.
         ValueError: runs failed (the first one's error is the cause); a line of the file is no JSON object, but for a
             last one that was cut short, which is run again.
 
@@ -85,23 +90,31 @@ def complete(
             if report is not None:
                 report(n_wanted - len(todo), n_wanted)
 
-        if len(todo) < n_wanted:
-            tell()
+        if check is not None:
+            check(list(todo.values()))
+        tell()
         failed: dict[str, Exception] = {}
-        for identity, results in _each(run, dict(todo), jobs):
-            if isinstance(results, Exception):
-                failed[identity] = results
-                logger.warning("%s failed: %s", identity, results)
-                continue
-            found = [results] if isinstance(results, Mapping) else results
-            done[identity] = [{**todo[identity], **result} for result in found]
-            rows += done[identity]
-            write_rows(target, rows)
-            del todo[identity]
-            tell()
+        try:
+            for identity, results in _each(run, dict(todo), jobs):
+                if isinstance(results, Exception):
+                    failed[identity] = results
+                    logger.warning("%s failed: %s", identity, results)
+                    continue
+                found = [results] if isinstance(results, Mapping) else results
+                done[identity] = [{**todo[identity], **result} for result in found]
+                rows += done[identity]
+                write_rows(target, rows)
+                del todo[identity]
+                tell()
+        except BrokenProcessPool:
+            raise ChildProcessError(
+                f"{target}: one of {jobs} processes died, killed or out of memory; finished runs are kept in the file, "
+                "and the same command goes on from there"
+            ) from None
     if failed:
         identity, error = next(iter(failed.items()))
-        raise ValueError(f"{len(failed)} of {n_wanted} runs failed, first {identity}: {error}") from error
+        kept = f"; the others are kept in {target}" if len(failed) < n_wanted else ""
+        raise ValueError(f"{len(failed)} of {n_wanted} runs failed, first {identity}: {error}{kept}") from error
     return [row for key in wanted for row in done[_identity(key)]]
 
 
@@ -159,8 +172,11 @@ def _attempt(run: Callable[[Key], Results], key: Key) -> Results | Exception:
 
 
 def _begin() -> None:
-    """Of a process of several: as many as cores leave none to a second thread, which is told before torch is imported;
+    """Of a process of several: as many as cores leave none to a second thread, of torch or of what is imported later;
     and it ends with the one that it works for, where that is killed."""
+    import torch
+
+    torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
     threading.Thread(target=_follow, daemon=True).start()
 
@@ -195,7 +211,10 @@ def _read(path: Path) -> tuple[list[Row], bool]:
     """The rows of a file, and whether its last line is cut short."""
     if not path.exists():
         return [], False
-    text = path.read_text()
+    try:
+        text = path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: expected lines of JSON, got a file that is no text ({error})") from None
     whole = text[: text.rfind("\n") + 1]
     rows = []
     for number, line in enumerate(whole.splitlines(), 1):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,8 +45,9 @@ class SmallConvNet(nn.Module):
 class _Published(nn.Module):
     """The first layers of a published network, on colours as it was trained with."""
 
-    def __init__(self, body: nn.Module) -> None:
+    def __init__(self, name: str, body: nn.Module) -> None:
         super().__init__()
+        self.name = name
         self.body = body
         self.mean: Tensor
         self.std: Tensor
@@ -52,66 +55,111 @@ class _Published(nn.Module):
         self.register_buffer("std", torch.tensor(PIXEL_STD)[:, None, None])
 
     def forward(self, x: Tensor) -> Tensor:
-        found = self.body((x - self.mean) / self.std)
-        return found[-1] if isinstance(found, list) else found
+        size = " x ".join(map(str, x.shape[2:]))
+        try:
+            found = self.body((x - self.mean) / self.std)
+        except (AssertionError, RuntimeError) as error:
+            raise ValueError(f"{self.name}: cannot make maps of images of {size} ({error})") from None
+        if found.ndim != 4:
+            got = tuple(found.shape)
+            raise ValueError(f"{self.name}: expected maps [n, C, H, W], got {got}; name an earlier layer after a colon")
+        return found
 
 
-def load_backbone(name: str, *, pretrained: bool = True, layer: str = "layer3") -> nn.Module:
+class _Level(nn.Module):
+    """The one feature level that a network of timm was built for."""
+
+    def __init__(self, levels: nn.Module) -> None:
+        super().__init__()
+        self.levels = levels
+
+    def forward(self, x: Tensor) -> Tensor:
+        (found,) = self.levels(x)
+        return found.permute(0, 3, 1, 2) if getattr(self.levels, "output_fmt", "NCHW") == "NHWC" else found
+
+
+def load_backbone(name: str, *, pretrained: bool = True) -> nn.Module:
     """A published network up to one of its layers.
 
     Args:
-        name: "torchvision/<model>", e.g. "torchvision/resnet18", or "timm/<model>".
+        name: "torchvision/<model>" or "timm/<model>", and after a colon the last layer to keep: for torchvision one
+            of the model's parts, "torchvision/resnet18:layer2", by default "layer3", or "features" where there is no
+            such part; for timm the number of a feature level, "timm/resnet18.a1_in1k:2", by default -2, the last
+            but one.
         pretrained: with published weights, which are fetched and cached by the package named.
-        layer: the last layer to keep: for torchvision the name of one of the model's parts, for timm the number of
-            a feature level.
 
     Returns:
-        A network from colour images ``[n, 3, H, W]`` in [0, 1] to maps ``[n, C, H', W']``, in evaluation mode.
+        A network from colour images ``[n, 3, H, W]`` in [0, 1] to maps ``[n, C, H', W']``, in evaluation mode. It
+        raises ValueError for images that it cannot make maps of, as some take one size only.
 
     Raises:
-        ImportError: the package is not installed (extra ``vision``).
-        ValueError: the name or the layer is unknown.
+        ImportError: the package is not installed (extra ``vision``), or made for another torch.
+        ValueError: the model or the layer is unknown, or the package cannot build it.
         OSError: the weights cannot be fetched.
 
     Cost:
         Fetching the weights once (45 MB for resnet18).
     """
-    package, _, model = name.partition("/")
-    builders: dict[str, Callable[[str, bool, str], nn.Module]] = {"torchvision": _torchvision, "timm": _timm}
-    if package not in builders or not model:
+    package, _, rest = name.partition("/")
+    model, _, layer = rest.partition(":")
+    if package not in PACKAGES or not model:
         raise ValueError(f"name: expected 'torchvision/<model>' or 'timm/<model>', got {name!r}")
+    module, build = PACKAGES[package]
+    found = _imported(module, package, name)
     try:
         with torch.random.fork_rng(devices=[]):
-            body = builders[package](model, pretrained, layer)
-    except ImportError as error:
-        hint = f"{name} needs {package}; install it with: pip install 'heterad[vision]'"
-        raise ImportError(f"{hint} ({error})") from None
+            body = build(found, model, layer, pretrained)
     except OSError as error:
-        hint = "fetch them where there is a connection and copy the cache, or pass pretrained=False"
+        hint = (
+            "fetch them where there is a connection and copy the cache; the backbone 'small' of a detector or of the "
+            "command line needs none, nor does load_backbone(..., pretrained=False)"
+        )
         raise OSError(f"{name}: its pretrained weights cannot be fetched ({error}); {hint}") from None
-    return _Published(body).eval().requires_grad_(False)
+    except RuntimeError as error:
+        raise ValueError(f"{name}: {package} cannot build it ({error})") from None
+    return _Published(name, body).eval().requires_grad_(False)
 
 
-def _torchvision(model: str, pretrained: bool, layer: str) -> nn.Module:
-    from torchvision.models import get_model, list_models
+def _imported(module: str, package: str, name: str) -> Any:
+    """The module, or an ImportError in one line of what to install."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        hint = "install it with: pip install 'heterad[vision]'"
+        raise ImportError(f"{name} needs {package}; {hint} ({error})") from None
+    except (RuntimeError, AttributeError) as error:  # "operator torchvision::nms does not exist", and on a second try
+        hint = f"install the torchvision that was made for torch {torch.__version__}"
+        raise ImportError(f"{name} needs {package}, which cannot be imported ({error}); {hint}") from None
 
-    if model not in list_models():
+
+def _torchvision(models: Any, model: str, layer: str, pretrained: bool) -> nn.Module:
+    if model not in models.list_models():
         raise ValueError(f"name: expected a model of torchvision, got {model!r}")
-    parts = dict(get_model(model, weights="DEFAULT" if pretrained else None).named_children())
-    if layer not in parts:
-        raise ValueError(f"layer: expected one of {', '.join(parts)}, got {layer!r}")
-    kept = list(parts)[: list(parts).index(layer) + 1]
+    parts = dict(models.get_model(model, weights="DEFAULT" if pretrained else None).named_children())
+    last = layer or next((part for part in ("layer3", "features") if part in parts), "")
+    if last not in parts:
+        got = repr(layer) if layer else "none"
+        raise ValueError(f"name: expected {model}: and one of its layers {', '.join(parts)}, got {got}")
+    kept = list(parts)[: list(parts).index(last) + 1]
     return nn.Sequential(*(parts[part] for part in kept))
 
 
-def _timm(model: str, pretrained: bool, layer: str) -> nn.Module:
-    import timm
-
-    if model not in timm.list_models():
+def _timm(timm: Any, model: str, layer: str, pretrained: bool) -> nn.Module:
+    if not timm.is_model(model):
         raise ValueError(f"name: expected a model of timm, got {model!r}")
-    if not layer.isdigit():
-        raise ValueError(f"layer: expected the number of a feature level for timm, got {layer!r}")
-    return timm.create_model(model, pretrained=pretrained, features_only=True, out_indices=(int(layer),))
+    try:
+        level = int(layer or -2)
+        return _Level(timm.create_model(model, pretrained=pretrained, features_only=True, out_indices=(level,)))
+    except (ValueError, IndexError, AssertionError):
+        n_levels = len(timm.create_model(model, features_only=True).feature_info)
+        expected = f"{model}: and the number of a feature level, {-n_levels} to {n_levels - 1}"
+        raise ValueError(f"name: expected {expected}, got {layer or 'none'!r}") from None
+
+
+PACKAGES: dict[str, tuple[str, Callable[[Any, str, str, bool], nn.Module]]] = {
+    "torchvision": ("torchvision.models", _torchvision),
+    "timm": ("timm", _timm),
+}
 
 
 def extract_maps(
@@ -128,13 +176,13 @@ def extract_maps(
         images: ``[n, C, H, W]``, uint8 of 0 … 255 or floating in [0, 1]; grey ones (C = 1) are given three equal
             colours if the backbone is a published one.
         batch_size: images at a time.
-        report: told how many images are done, and of how many.
+        report: told how many images are done, from 0 on, and of how many.
 
     Returns:
         float32 ``[n, C', H', W']``.
 
     Raises:
-        ValueError: images are not as said.
+        ValueError: images are not as said, or the backbone cannot make maps of them.
 
     Cost:
         One forward pass; memory of a batch's activations and of the maps.
@@ -148,6 +196,8 @@ def extract_maps(
         raise ValueError(f"images: expected shape [n, C, H, W] with n > 0, got {images.shape}")
     if batch_size < 1:
         raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
+    report = report or (lambda done, total: None)
+    report(0, len(images))
     maps: np.ndarray | None = None
     done = 0
     for part in _batches(backbone, images, batch_size):
@@ -155,8 +205,7 @@ def extract_maps(
             maps = np.empty((len(images), *part.shape[1:]), np.float32)
         maps[done : done + len(part)] = part
         done += len(part)
-        if report is not None:
-            report(done, len(images))
+        report(done, len(images))
     assert maps is not None
     return maps
 

@@ -56,7 +56,7 @@ def test_a_line_cut_short_is_run_again_and_others_are_left(tmp_path: Path) -> No
 
     told = []
     complete(file, [{"seed": s} for s in range(3)], run, report=lambda *at: told.append(at))
-    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
     file.write_text(file.read_text()[:-5])
     rows = complete(file, [{"seed": s} for s in (2, 0)], run)
     assert done == [0, 1, 2, 2]

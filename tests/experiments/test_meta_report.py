@@ -109,10 +109,28 @@ def test_each_grid_has_a_line_of_its_own() -> None:
     assert "Isolet, short grid 2; Isolet, full grid 1;" in text[-1]
 
 
-def test_starts_and_times() -> None:
-    assert report_starts([row("ours", 0, 0.9, dataset="mnist_r")]) == ""
-    rows = [row("ours", 0, 0.8, dataset="mnist_r", variant=v) for v in ("", "w/o Initial", "w/o Initial, I=50")]
-    assert "808.9" in report_starts(rows)
+def test_what_has_no_grid_stands_in_the_line_of_each() -> None:
+    rows = [row("ours", 0, 0.9), row("ours", 0, 0.8, grid="short"), row("if", 0, 0.7, grid=None)]
+    columns = [Column("Ours", "ours", "", "ours"), Column("IF", "if", "", "if")]
+    lines = table(rows, "Title", columns, {}, special=False).splitlines()[4:6]
+    assert [line.count("70.00") for line in lines] == [1, 1]
+    assert "IF" in table(rows[2:], "Title", columns, {}, special=False)
+
+
+def test_starts_are_compared_on_common_splits_of_one_grid_at_one_number_of_steps() -> None:
+    def started(variant: str, split: int, auc: float, grid: str = "short", steps: int = 500) -> dict:
+        return row("ours", split, auc, dataset="mnist_r", variant=variant, grid=grid, steps_taken=steps, seconds=5.0)
+
+    assert report_starts([started("", 0, 0.9)]) == ""
+    rows = [started("", s, 0.7 + 0.1 * s) for s in range(3)] + [started("", 2, 0.1, "full")]
+    rows += [started(v, 2, 0.6, steps=250) for v in ("w/o Initial", "w/o Initial, I=50")]
+    auc, _, seconds, paper = report_starts(rows).splitlines()[4:8]
+    assert [cell.strip() for cell in auc.split("|")[2:-1]] == ["90.00 ± 0.00", "60.00 ± 0.00", "60.00 ± 0.00"]
+    assert [cell.strip() for cell in seconds.split("|")[2:-1]] == ["100.0", "200.0", "200.0"]
+    assert "808.9" in paper
+
+
+def test_times() -> None:
     timed = [
         {"timing": "mnist_r", "split": 0, "seed": 0, "method": m, "train_seconds": t, "test_seconds": t / 1000}
         for m, t in (("ours", 30.0), ("proto", 20.0))

@@ -69,22 +69,27 @@ def test_a_class_that_is_too_small_is_named() -> None:
 
 
 def test_files_that_will_not_do(tmp_path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"isolet.npz: no such file; leave out --data to fetch it from"):
+    with pytest.raises(FileNotFoundError, match=r"isolet.npz: no such file; leave out --data to fetch it, or take"):
         load_set("isolet", tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"mnist_r.npz: no such file; take the six rotations from .*ghif/mtae"):
+        load_set("mnist_r", tmp_path)
     (tmp_path / "iot.npz").write_bytes(b"PK\x03\x04 and no more")
-    with pytest.raises(ValueError, match=r"iot.npz: expected an .npz file"):
+    with pytest.raises(OSError, match=r"iot.npz: expected an .npz file"):
         load_set("iot", tmp_path)
     np.savez(tmp_path / "mnist_r.npz", X=np.ones((2, 2)), y=np.arange(2))
-    with pytest.raises(ValueError, match=r"mnist_r.npz: expected arrays X, y and domain, got none called domain"):
+    with pytest.raises(OSError, match=r"mnist_r.npz: expected arrays X, y, domain, got none called domain"):
         load_set("mnist_r", tmp_path)
     with pytest.raises(ValueError, match=r"dataset: expected one of omniglot, .* or digits, got 'mnist'"):
         load_set("mnist", tmp_path)
 
 
-def test_a_damaged_file(tmp_path) -> None:
+def test_a_damaged_file(tmp_path, monkeypatch) -> None:
     np.savez(tmp_path / "isolet.npz", X=np.random.default_rng(0).random((99, 9)), y=np.arange(99), domain=np.arange(99))
     data = bytearray((tmp_path / "isolet.npz").read_bytes())
     data[len(data) // 3] ^= 1
     (tmp_path / "isolet.npz").write_bytes(data)
-    with pytest.raises(ValueError, match=r"isolet.npz: expected an .npz file of plain arrays, got one that is not"):
+    with pytest.raises(OSError, match=r"isolet.npz: expected an .npz file of plain arrays, .*\)$"):
         load_set("isolet", tmp_path)
+    monkeypatch.setattr("heterad.experiments.meta_sets.fetched", lambda name: tmp_path / f"{name}.npz")
+    with pytest.raises(OSError, match=r"isolet.npz: expected an .npz file .*; delete it to have it fetched anew$"):
+        load_set("isolet", None)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 
+import numpy as np
 import pytest
 
 from heterad.cli import run
 from heterad.experiments.meta_tables import META_TABLES
-from heterad.experiments.runs import read_rows
+from heterad.experiments.runs import read_rows, write_rows
 
 
 @pytest.fixture(scope="module")
@@ -64,18 +65,56 @@ def test_report_prints_draws_and_writes_into_a_page(out, tmp_path, capsys) -> No
         (["table1", "--methods", "svm"], "methods: expected some of ours, .*; got svm"),
         (["table1", "--datasets", "mnist"], "datasets: expected some of omniglot, .*; got mnist"),
         (["table1", "--splits", "0"], "splits: expected at least 1, got 0"),
+        (["table1", "--label-ratios", "0.2", "0"], r"label-ratios: expected shares in \(0, 1\), got 0\.2, 0\.0"),
+        (["table1", "--label-ratios", "1.5"], r"label-ratios: expected shares in \(0, 1\), got 1\.5"),
+        (["table1", "--label-ratios", "nan"], r"label-ratios: expected shares in \(0, 1\), got nan"),
         (["table1", "--jobs", "0"], "jobs: expected at least 1, got 0"),
         (["table1", "--shots", "1"], r"shots: expected .*, for one of ahl-.*; got \(1,\) for table1"),
         (["ahl-hard", "--shots", "10", "0"], r"shots: expected numbers of at least 1, .*; got \(10, 0\)"),
         (["ahl-hard", "--seeds"], "seeds, methods, .*: expected at least one of each, got none of some"),
         (["table1", "--methods"], "expected at least one of each"),
-        (["ahl-hard", "--datasets", "isolet"], r"data: expected a folder with isolet\.npz, got none"),
+        (["ahl-hard", "--datasets", "digits", "isolet"], r"data: expected a folder with isolet\.npz, got none"),
     ],
 )
 def test_bad_arguments(arguments: list[str], message: str, tmp_path, capsys) -> None:
     assert run(["reproduce", *arguments, "--out", str(tmp_path / "out.jsonl")]) == 2
     assert re.search(message, capsys.readouterr().err)
     assert not (tmp_path / "out.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["table1", "--datasets", "isolet", "iot"], r"iot\.npz: no such file; take N-BaIoT from"),
+        (["table1", "--datasets", "isolet", "mnist_r"], r"mnist_r\.npz: expected an \.npz file of plain arrays"),
+        (["table3"], r"mnist_r\.npz: expected an \.npz file of plain arrays"),
+        (["ahl-hard", "--datasets", "digits", "omniglot"], r"omniglot\.npz: No such file"),
+        (["ahl-devnet"], r"devnet_annthyroid\.npz: No such file"),
+    ],
+)
+def test_data_that_are_not_there_end_all_before_the_first_run(
+    arguments, message, tmp_path, capsys, monkeypatch
+) -> None:
+    np.savez(tmp_path / "isolet.npz", X=np.ones((2, 2)), y=np.ones(2), domain=np.ones(2))
+    (tmp_path / "mnist_r.npz").write_bytes(b"PK")
+    monkeypatch.setattr("heterad.cli.reproduce._run", lambda *_: {}["no run is done"])
+    assert run(["reproduce", *arguments, "--data", str(tmp_path), "--out", str(tmp_path / "out.jsonl")]) == 2
+    assert re.fullmatch(f"heterad: .*{message}.*\n", capsys.readouterr().err)
+
+
+def test_an_interruption_keeps_what_is_done_and_says_so(tmp_path, capsys, monkeypatch) -> None:
+    def interrupted(table, data, key):
+        if key["method"] == "DevNet":
+            raise KeyboardInterrupt
+        return {"task": "", "auroc": 0.5}
+
+    monkeypatch.setattr("heterad.cli.reproduce._run", interrupted)
+    out = tmp_path / "out.jsonl"
+    assert run(["reproduce", "ahl-hard", "--smoke", "--out", str(out), "--methods", "nearest normal", "DevNet"]) == 2
+    assert capsys.readouterr().err == (
+        f"heterad: interrupted; any finished runs are kept in {out}, and the same command goes on from there\n"
+    )
+    assert len(read_rows(out)) == 1
 
 
 def test_bad_files(tmp_path, capsys) -> None:
@@ -87,6 +126,9 @@ def test_bad_files(tmp_path, capsys) -> None:
     (tmp_path / "odd.jsonl").write_text('{"table": "ahl-hard", "set": "digits"}\n')
     assert run(["report", str(tmp_path / "odd.jsonl")]) == 2
     assert "odd.jsonl: expected rows as heterad reproduce writes them, got some without" in capsys.readouterr().err
+    (tmp_path / "image.jsonl").write_bytes(b"\x89PNG\n")
+    assert run(["report", str(tmp_path / "image.jsonl")]) == 2
+    assert "image.jsonl: expected lines of JSON, got a file that is no text" in capsys.readouterr().err
     (tmp_path / "list.jsonl").write_text("[1, 2]\n")
     arguments = ["ahl-hard", "--smoke", "--methods", "nearest normal", "--out"]
     for command in (["report"], ["reproduce", *arguments]):
@@ -94,3 +136,41 @@ def test_bad_files(tmp_path, capsys) -> None:
         assert "list.jsonl, line 1: expected a JSON object, got '[1, 2]'" in capsys.readouterr().err
     assert run(["reproduce", *arguments, str(tmp_path)]) == 2
     assert "expected the name of a file to write, got a folder" in capsys.readouterr().err
+
+
+CELL = {"dataset": "digits", "method": "ours", "variant": "", "split": 0, "label_ratio": 0.2, "seed": 0, "grid": "full"}
+CELL |= {"anomaly_ratio": 0.1, "auc": 0.5, "seconds": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (CELL | {"auc": None}, "line 2: expected a number for 'auc', got None"),
+        (CELL | {"label_ratio": "0.2"}, "line 2: expected a number or null for 'label_ratio', got '0.2'"),
+        (CELL | {"method": ["ours"]}, r"line 2: expected a text for 'method', got \['ours'\]"),
+        ({k: v for k, v in CELL.items() if k != "split"}, "rows as heterad reproduce writes them, got .* 'split'"),
+    ],
+)
+def test_a_bad_row_is_told_of_with_its_file(bad, message: str, tmp_path, capsys) -> None:
+    good, other = tmp_path / "good.jsonl", tmp_path / "other.jsonl"
+    write_rows(good, [CELL])
+    write_rows(other, [CELL | {"split": 1}, bad])
+    assert run(["report", str(good), str(other)]) == 2
+    assert re.fullmatch(rf"heterad: {other}\b.*{message}\n", capsys.readouterr().err)
+    assert run(["report", str(good)]) == 0
+
+
+@pytest.mark.parametrize("text", ["none\n", "<!-- table1 -->\n", "<!-- /table1 -->\n<!-- table1 -->\nkept\n"])
+def test_a_page_without_markers_is_refused_and_left(text: str, tmp_path, capsys) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(text)
+    write_rows(tmp_path / "rows.jsonl", [CELL])
+    assert run(["report", str(tmp_path / "rows.jsonl"), "--into", str(page)]) == 2
+    said = capsys.readouterr().err
+    assert (
+        "page.md: expected lines to put a table between, one of <!-- table1 --> ... <!-- /table1 -->; got none" in said
+    )
+    assert page.read_text() == text
+    page.write_bytes(b"\x89PNG")
+    assert run(["report", str(tmp_path / "rows.jsonl"), "--into", str(page)]) == 2
+    assert "page.md: expected a text file, got another" in capsys.readouterr().err

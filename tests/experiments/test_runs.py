@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 
 from heterad.experiments.runs import complete, read_rows
 
@@ -37,7 +40,10 @@ def fails_in_the_middle(key):
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_runs_that_fail_are_told_of_when_all_others_are_done(jobs: int, tmp_path, caplog) -> None:
     file = tmp_path / "runs.jsonl"
-    with pytest.raises(ValueError, match=r'^1 of 3 runs failed, first {"seed": 1}: division by zero$') as caught:
+    with pytest.raises(
+        ValueError,
+        match=r'^1 of 3 runs failed, first {"seed": 1}: division by zero; the others are kept in \S+/runs.jsonl$',
+    ) as caught:
         complete(file, KEYS, fails_in_the_middle, jobs=jobs)
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
     assert '{"seed": 1} failed: division by zero' in caplog.text
@@ -56,6 +62,46 @@ def test_a_file_that_cannot_be_read_ends_all_runs(tmp_path) -> None:
     with pytest.raises(FileNotFoundError, match="digits"):
         complete(tmp_path / "runs.jsonl", KEYS, run)
     assert read_rows(tmp_path / "runs.jsonl") == ROWS[:2]
+
+
+def test_all_runs_fail(tmp_path) -> None:
+    with pytest.raises(ValueError, match=r'^1 of 1 runs failed, first {"seed": 1}: division by zero$'):
+        complete(tmp_path / "runs.jsonl", KEYS[1:2], fails_in_the_middle)
+
+
+def test_what_runs_need_is_checked_before_the_first(tmp_path) -> None:
+    file = tmp_path / "runs.jsonl"
+    complete(file, KEYS[:1], double)
+
+    def check(keys):
+        assert keys == KEYS[1:]
+        raise FileNotFoundError("digits.npz")
+
+    with pytest.raises(FileNotFoundError, match="digits"):
+        complete(file, KEYS, double, check=check)
+    assert read_rows(file) == ROWS[:2]
+
+
+def dies_second(file: Path, key):
+    if key["seed"] == 1:
+        wait_for(file)
+        os._exit(1)
+    return {"threads": torch.get_num_threads()}
+
+
+def test_processes_have_one_thread_and_one_that_dies_is_told_of(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    file = tmp_path / "runs.jsonl"
+    with pytest.raises(OSError, match=r"runs.jsonl: one of 2 processes died, .*; finished runs are kept in the file"):
+        complete(file, KEYS[:2], partial(dies_second, file), jobs=2)
+    assert read_rows(file) == [{"seed": 0, "threads": 1}]
+
+
+def test_a_file_that_is_no_text(tmp_path) -> None:
+    file = tmp_path / "runs.jsonl"
+    file.write_bytes(b"\x89PNG\r\n")
+    with pytest.raises(ValueError, match=r"runs.jsonl: expected lines of JSON, got a file that is no text"):
+        read_rows(file)
 
 
 def test_a_run_whose_last_rows_are_cut_off_is_done_again(tmp_path) -> None:
