@@ -7,6 +7,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -70,8 +71,9 @@ class MetaLearner(nn.Module, ABC):
         """The outer loss of each task, ``[B]``.
 
         1 - smoothed AUC of the query set, or the cross-entropy; for a task without labelled anomalies the mean score
-        of its normals per feature. Of the latter, the share ``trim`` with the highest scores is left out: what is
-        called normal there may only be unlabelled.
+        of its normals per feature, or of a classifier, whose scores have no least value, their cross-entropy. Of the
+        latter, the share ``trim`` with the highest scores is left out: what is called normal there may only be
+        unlabelled.
 
         Source:
             Kumagai et al. (2023), Eq. (10), appendix F.3 for the cross-entropy and appendix A (there summed, here
@@ -82,16 +84,16 @@ class MetaLearner(nn.Module, ABC):
     def loss_of(self, anomalies: Tensor, normals: Tensor, episodes: Episodes, trim: float) -> Tensor:
         """The outer loss of each task, given the scores of its query set's anomalies and normals."""
         p_mask, n_mask = episodes.anomaly_mask, episodes.normal_mask
+        errors = softplus(normals) if self.log_odds else normals / episodes.rows.shape[-1]
         if anomalies.shape[-1] == 0:
-            return _trimmed_mean(normals, n_mask, trim) / episodes.rows.shape[-1]
+            return _trimmed_mean(errors, n_mask, trim)
         if self.outer == "auc":
             ranking = 1 - ops.smoothed_auc(anomalies, normals, pos_mask=p_mask, neg_mask=n_mask)
         else:
             ranking = _cross_entropy(anomalies, normals, p_mask, n_mask, self.log_odds)
         if p_mask is None:
             return ranking
-        error = _trimmed_mean(normals, n_mask, trim) / episodes.rows.shape[-1]
-        return torch.where(p_mask.any(-1), ranking, error)
+        return torch.where(p_mask.any(-1), ranking, _trimmed_mean(errors, n_mask, trim))
 
     def auc(self, episodes: Episodes) -> Tensor:
         """The exact AUC of each task's query set, ``[B]`` float64; NaN for a task without labelled anomalies."""
@@ -119,6 +121,9 @@ class Sampling:
         trim: see ``MetaLearner.loss``.
         foreign: of so many other tasks of the step, the labelled normals are anomalies of a task's query set too;
             less than ``tasks_per_step``. Likewise in validation, as far as there are others.
+
+    Raises:
+        ValueError: ``foreign`` is out of range.
     """
 
     tasks_per_step: int = 1
@@ -126,6 +131,11 @@ class Sampling:
     query_size: int | None = None
     trim: float = 0.0
     foreign: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.foreign, Integral) or not 0 <= self.foreign < self.tasks_per_step:
+            wanted = f"an integer from 0 to {self.tasks_per_step - 1}, other tasks of a step"
+            raise ValueError(f"foreign: expected {wanted}, got {self.foreign!r}")
 
 
 def with_foreign(episodes: Episodes, n_tasks: int) -> Episodes:

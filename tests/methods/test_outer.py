@@ -85,3 +85,15 @@ def test_cross_entropy_of_log_odds_in_ragged_tasks() -> None:
         truth = torch.tensor([1.0] * p + [0.0] * n)
         expected = torch.nn.functional.binary_cross_entropy_with_logits(s, truth)
         torch.testing.assert_close(found[t], expected)
+
+
+@pytest.mark.parametrize("outer", ["auc", "cross-entropy"])
+def test_a_classifier_of_tasks_without_anomalies_has_a_least_loss(outer: str) -> None:
+    learner = Odds()
+    learner.outer = outer
+    lone = source([(0, 3, 4)] * 2).episodes(torch.arange(2), torch.Generator().manual_seed(0))
+    mixed = source([(0, 3, 4), (2, 3, 4)]).episodes(torch.arange(2), torch.Generator().manual_seed(0))
+    for drawn in (lone, mixed):
+        normals = drawn.query[0, drawn.n_anomalies :, 0]
+        expected = torch.nn.functional.binary_cross_entropy_with_logits(normals, torch.zeros_like(normals))
+        torch.testing.assert_close(learner.loss(drawn)[0], expected)
