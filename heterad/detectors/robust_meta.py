@@ -37,6 +37,8 @@ class RobustMetaDetector(ThresholdMixin, model_file.StoredMixin, BaseEstimator):
         lam_init: initial weight lambda of the anomalous attributes' l1 norm, > 0; it is learned.
         mu_init: initial weight mu of the decoder's squared norm, > 0; it is learned.
         tasks_per_step: tasks whose mean loss makes a training step; 1 is the paper's.
+        foreign: of so many other tasks of a step, fewer than ``tasks_per_step``, the labelled normals are anomalies of
+            each task. It helps where tasks differ in what is normal, and harms where they share it.
         support_size: at most so many unlabelled rows of a task are drawn for a step; None takes all.
         query_size: at most so many labelled rows of a task are drawn for a step; None takes all.
         max_iter: at most so many training steps.
@@ -90,6 +92,7 @@ class RobustMetaDetector(ThresholdMixin, model_file.StoredMixin, BaseEstimator):
         lam_init: float = 0.1,
         mu_init: float = 0.1,
         tasks_per_step: int = 8,
+        foreign: int = 0,
         support_size: int | None = 128,
         query_size: int | None = 256,
         max_iter: int = 1000,
@@ -112,6 +115,7 @@ class RobustMetaDetector(ThresholdMixin, model_file.StoredMixin, BaseEstimator):
         self.lam_init = lam_init
         self.mu_init = mu_init
         self.tasks_per_step = tasks_per_step
+        self.foreign = foreign
         self.support_size = support_size
         self.query_size = query_size
         self.max_iter = max_iter
@@ -202,7 +206,11 @@ class RobustMetaDetector(ThresholdMixin, model_file.StoredMixin, BaseEstimator):
             torch.Generator(device).manual_seed(data_seed),
             validation=tasks(held_out) if held_out.any() else None,
             sampling=Sampling(
-                self.tasks_per_step, self.support_size, self.query_size, 0.0 if labelled else self.contamination
+                self.tasks_per_step,
+                self.support_size,
+                self.query_size,
+                0.0 if labelled else self.contamination,
+                self.foreign,
             ),
             settings=Settings(
                 self.max_iter, self.lr, self.eval_every, self.patience, self.schedule, self.warm_up, self.averaging

@@ -113,6 +113,18 @@ def test_callback_is_called_at_every_look(source) -> None:
     assert steps == [2, 4]
 
 
+def test_normals_of_other_tasks_stand_in_for_anomalies(source) -> None:
+    def looks(**options) -> list[float]:
+        normal = np.where(source.y == 1, -1, source.y)
+        return quick(tasks_per_step=4, **options).fit(source.x, normal, source.groups).history_["validation"]
+
+    assert max(looks()) < 0  # without anomalies there is nothing to rank: minus the mean error
+    assert min(looks(foreign=3)) > 0  # an AUC
+    for number in (4, -1, 0.5):
+        with pytest.raises(ValueError, match=rf"foreign: expected an integer from 0 to 3, .* got {number}"):
+            looks(foreign=number)
+
+
 def test_one_unlabelled_task() -> None:
     x = np.concatenate([rng.normal(size=(57, 4)), rng.normal(size=(3, 4)) + 8])
     detector = RobustMetaDetector(max_iter=30, contamination=0.05).fit(x)
