@@ -48,7 +48,7 @@ class Setting(NamedTuple):
     """What the tables vary in the source tasks.
 
     ``labelled_anomalies`` is the share of anomalies among labelled rows; ``n_source`` how many source tasks there
-    are (None: all), ``with_anomalies`` the share of them, and of the validation tasks, with labelled anomalies.
+    are (None: all), ``with_anomalies`` the share of them with labelled anomalies, which all validation tasks have.
     """
 
     labelled_anomalies: float = 0.1
@@ -142,14 +142,11 @@ def draw_split(data: DataSet, split: int, label_ratio: float, setting: Setting |
         source, validation, target = (_tasks(data, keep) for keep in split_values(kinds, data.sizes, rng))
         if setting.n_source is not None:
             source = [source[i] for i in rng.permutation(len(source))[: setting.n_source]]
-        drawn = [
-            _without_anomalies(
-                source_rows(part, label_ratio, rng_labels, labelled_anomalies=setting.labelled_anomalies),
-                1 - setting.with_anomalies,
-                rng_labels,
-            )
+        labelled, validation_rows = (
+            source_rows(part, label_ratio, rng_labels, labelled_anomalies=setting.labelled_anomalies)
             for part in (source, validation)
-        ]
+        )
+        drawn = _without_anomalies(labelled, 1 - setting.with_anomalies, rng_labels)
         seeds = rng_targets.integers(2**32, size=len(target))
         targets = {
             share: [target_rows(t, share, np.random.default_rng(s)) for t, s in zip(target, seeds, strict=True)]
@@ -159,10 +156,10 @@ def draw_split(data: DataSet, split: int, label_ratio: float, setting: Setting |
         raise ValueError(f"data set {data.name}: {error}") from None
     x = data.x
     if data.standardise:
-        rows = x[drawn[0].rows].astype(np.float64)
+        rows = x[drawn.rows].astype(np.float64)
         scale = np.maximum(rows.std(0), np.finfo(np.float32).tiny)
         x = ((x - rows.mean(0)) / scale).clip(-10, 10).astype(np.float32)
-    return Split(x, drawn[0], drawn[1], targets)
+    return Split(x, drawn, validation_rows, targets)
 
 
 def _tasks(data: DataSet, keep: np.ndarray) -> list[Pool]:

@@ -38,9 +38,11 @@ def test_one_split_has_the_same_targets_whatever_the_labels() -> None:
 
 def test_settings() -> None:
     assert len(np.unique(draw_split(toy(), 0, 0.2, Setting(n_source=5)).source.groups)) == 5
-    drawn = draw_split(toy(), 0, 0.5, Setting(with_anomalies=0.25)).source
+    split = draw_split(toy(), 0, 0.5, Setting(with_anomalies=0.25))
+    drawn, validation = split.source, split.validation
     assert len(np.unique(drawn.groups)) == 16
     assert len(np.unique(drawn.groups[drawn.y == 1])) == 4
+    assert set(validation.groups[validation.y == 1]) == set(validation.groups)
     few = draw_split(toy(n_rows=100), 0, 0.3, Setting(labelled_anomalies=0.01)).source
     assert (few.y == 1).sum() == 16
 
