@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
+from heterad.cli.options import refuse
 from heterad.cli.progress import bars
 from heterad.data.arrays import read_arrays
 from heterad.data.whole_file import writable_file
@@ -58,9 +60,11 @@ def reproduce(
     if not all(0 < ratio < 1 for ratio in label_ratios):
         raise ValueError(f"label-ratios: expected shares in (0, 1), got {', '.join(map(str, label_ratios))}")
     chosen = TABLES[table]
-    if shots is not None and not (chosen.has_shots and shots and min(shots) >= 1):
-        known = ", ".join(name for name, other in TABLES.items() if other.has_shots)
-        raise ValueError(f"shots: expected numbers of at least 1, for one of {known}; got {shots} for {table}")
+    refuse(reproduce, locals(), {field.name for field in fields(Options)} - chosen.options - {"smoke"}, f"for {table}")
+    if smoke:
+        refuse(reproduce, locals(), {"data", "splits", "datasets", "grid", "shots"}, "with --smoke")
+    if shots is not None and (not shots or min(shots) < 1):
+        raise ValueError(f"shots: expected numbers of at least 1, got {shots}")
     keys = chosen.keys(Options(splits, label_ratios, datasets, methods, seeds, grid, smoke, shots))
     if not keys:
         raise ValueError("seeds, methods, datasets, label-ratios: expected at least one of each, got none of some")

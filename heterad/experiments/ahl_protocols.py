@@ -29,6 +29,7 @@ SHOTS = (10, 1)
 CROSS = "mvtec_resnet18"
 TEXTURES = {"3": "carpet", "4": "grid", "6": "leather", "10": "tile", "13": "wood"}
 TUNED_EPOCHS = 10
+OPTIONS = frozenset({"splits", "datasets", "methods", "seeds", "shots"})
 
 
 def cells(
@@ -142,7 +143,7 @@ def _table(
     than: str | None = None,
 ) -> Table:
     keys = partial(cells, table=name, sets=sets, names=names, shots=shots)
-    return Table(name, title, keys, run, partial(protocol_report, table=name, than=than), has_shots=True)
+    return Table(name, title, keys, run, partial(protocol_report, table=name, than=than), options=OPTIONS)
 
 
 AHL_TABLES: tuple[Table, ...] = (
@@ -183,5 +184,6 @@ AHL_TABLES: tuple[Table, ...] = (
         devnet_cells,
         ahl_devnet.run_cell,
         ahl_devnet.report,
+        options=frozenset({"splits", "datasets"}),
     ),
 )

@@ -90,7 +90,7 @@ def _draw_variants(
         if method == OURS:
             return found
         flat = values(rows, dataset, method)  # it has nothing to vary, and stands where something does
-        return {number: flat for number, runs in found.items() if runs}
+        return {at: flat for at, runs in found.items() if runs}
 
     file = _panels(path, {OURS: "Ours", "rae": "RAE"}, curve, axis)
     return [] if file is None else [file]

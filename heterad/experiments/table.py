@@ -47,7 +47,7 @@ class Table:
             each of several cells; a function of a module, so that other processes can run it.
         report: the table of the rows that are its own, as text; empty if none are.
         draw: draws its pictures of the rows into a folder, and returns the files; None has none.
-        has_shots: whether its runs differ in the number of seen anomalies.
+        options: names of the ``Options`` that its runs depend on.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Table:
     run: Callable[[Mapping[str, Any], Path | None], Mapping[str, Any] | Sequence[Mapping[str, Any]]]
     report: Callable[[Sequence[Row]], str]
     draw: Callable[[Sequence[Row], Path], list[Path]] | None = None
-    has_shots: bool = False
+    options: frozenset[str] = frozenset({"splits", "label_ratios", "datasets", "methods", "seeds", "grid"})
 
 
 def choose(name: str, asked: Sequence[str] | None, known: Sequence[str]) -> list[str]:
