@@ -18,7 +18,6 @@ import heterad
 from heterad.data import toy_tasks
 from heterad.data.tables import write_table
 from heterad.detectors import image_features
-from heterad.methods.pretext import fit_backbone
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), ROOT / "heterad" / "ops" / "README.md"]
@@ -94,7 +93,7 @@ def test_code_of_the_pages_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "0")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setattr(image_features, "fit_backbone", lambda *a: fit_backbone(*a, steps=2))
+    monkeypatch.setattr(image_features, "STEPS", 2)
     make_data(page)
     names = {"__name__": "page"}
     for language, code in blocks(page):

@@ -18,12 +18,13 @@ class AHLOptions:
 
     Args:
         base: The base model.
-        backbone: For images: small, a network that learns from the normals, or torchvision/MODEL or timm/MODEL.
+        backbone: For images: small, a network that learns from the normals, or a published one, torchvision/MODEL or
+            timm/MODEL, if need be with the last layer to use, as torchvision/resnet18:layer2 or timm/resnet18:2.
         seen: For images: folders of test to learn from as seen anomalies, beside the folders of train.
         shots: Learn from so many seen anomalies, drawn at random; the default is all.
         size: Height and width to resize images to.
         skip_unreadable: Leave out images that cannot be decoded.
-        epochs: Epochs of training.
+        epochs: Epochs of training; the default is what suits the base model.
         validation_fraction: Share of the normals that are not learned from but set the threshold.
     """
 
@@ -33,7 +34,7 @@ class AHLOptions:
     shots: int | None = None
     size: int | None = None
     skip_unreadable: bool = False
-    epochs: int = 30
+    epochs: int | None = None
     validation_fraction: float = 0.2
 
     def refuse(self) -> None:
@@ -62,7 +63,7 @@ def fit(
             seed=seed,
             device=device,
             out=model,
-            callback=lambda done, total: report("training", done, total),
+            report=report,
             **given,
         )
     for note in notes:

@@ -17,7 +17,7 @@ from heterad.detectors import RobustMetaDetector
 from heterad.detectors.card import remarks, validation
 from heterad.train import JSONLog, TensorBoardLog, each, join
 
-LOOP = {"max_iter", "tasks_per_step", "checkpoint", "json_log", "tensorboard", "timeout"}
+LOOP = {"max_iter", "tasks_per_step", "foreign", "checkpoint", "json_log", "tensorboard", "timeout"}
 META = {"task", "one_hot", "missing", *LOOP}  # what only meta-learning knows
 Data = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="DATA [DATA ...]")]
 
@@ -32,6 +32,7 @@ def fit(
     model: Path = Path("model.safetensors"),
     max_iter: int = 1000,
     tasks_per_step: int = 8,
+    foreign: int = 0,
     seed: int = 0,
     checkpoint: Path | None = None,
     json_log: Path | None = None,
@@ -54,6 +55,8 @@ def fit(
         model: File to write the detector to.
         max_iter: Training steps at most.
         tasks_per_step: Tasks whose mean loss makes a step; processes of torchrun share them.
+        foreign: Of so many other tasks of a step the labelled normals are anomalies of each task; helps where tasks
+            differ in what is normal.
         seed: Of everything random.
         checkpoint: File to keep the training's state in; the same command, repeated after a kill, goes on from it.
         json_log: File to append the training curve to, a line of JSON a look.
@@ -77,7 +80,11 @@ def fit(
         raise ValueError(f"{files.name}: expected at least 2 rows to learn from, got 1")
     with join(device, timeout=timeout) as processes, bars(shown=processes.first) as report:
         detector = RobustMetaDetector(
-            tasks_per_step=tasks_per_step, max_iter=max_iter, random_state=seed, device=processes.device
+            tasks_per_step=tasks_per_step,
+            foreign=foreign,
+            max_iter=max_iter,
+            random_state=seed,
+            device=processes.device,
         )
         for note in remarks(detector, table.y, table.groups) if processes.first else []:
             print(f"Note: {note}.")

@@ -35,16 +35,21 @@ def score(
     skip_unreadable: bool = False,
     device: str = "cpu",
 ) -> None:
-    """Adapt a model to each task of unlabelled files and score their rows; repeated after a kill, it goes on.
+    """Score rows, or images, by a model; one of many tasks first adapts to each task of the unlabelled rows.
+
+    Repeated after a kill, it goes on (not for a model of --method ahl).
 
     Args:
         model: File that heterad fit wrote.
         data: CSV (.gz too) or Parquet files, folders or globs of them, with the columns the model was fitted to; other
-            columns are passed over.
+            columns are passed over. For a model that --method ahl learned from images, a folder of them: in
+            itself, or in the folders of its train and test, all of which are scored.
         out: File to write, .csv or .parquet (each process of torchrun one of its own): row, task, score (higher is more
-            anomalous), p-value and label (1 anomaly, 0 normal) of each row.
+            anomalous), p-value and label (1 anomaly, 0 normal) of each row. For a model of --method ahl: row, or
+            file of an image, score and label.
         task: Column that names each row's task, by default the one the model was fitted with; tasks need not be known.
-        contamination: Share of rows of each task to label anomalous; the model's own is the default.
+        contamination: Share of rows of each task to label anomalous; for a model of --method ahl, share of the known
+            normals that set its threshold to lie above it. The model's own is the default.
         threshold: Label rows anomalous above this score instead.
         explain: So many attributes, the most anomalous first, to name for each row.
         support: Rows of a task to adapt to at most.

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from heterad.data.row_files import shortened
+
 logger = logging.getLogger(__name__)
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
@@ -26,6 +28,11 @@ class ImageSet(NamedTuple):
     files: list[Path]
 
 
+def is_image(path: Path) -> bool:
+    """Whether a path is a file that, by its name, holds an image."""
+    return path.suffix.lower() in SUFFIXES and path.is_file()
+
+
 def read_image_folder(
     folder: str | os.PathLike[str],
     *,
@@ -35,7 +42,8 @@ def read_image_folder(
 ) -> ImageSet:
     """Read every image of a folder laid out as one category of MVTec AD.
 
-    Folders beside ``good`` in ``train`` are defects too: seen anomalies to learn from.
+    Folders beside ``good`` in ``train`` are defects too: seen anomalies to learn from. What is hidden, by a name that
+    starts with a dot, is passed over.
 
     Args:
         folder: holds ``train/good``; ``train/<defect>``, ``test/good`` and ``test/<defect>`` may be there.
@@ -50,8 +58,9 @@ def read_image_folder(
 
     Raises:
         ImportError: Pillow is not installed (extra ``vision``).
-        ValueError: there is no folder, no ``train/good`` or no image in it, or no image at all, an image cannot be
-            decoded or has other than 8 or 16 bits (its file is named), or sizes differ and ``size`` is None.
+        ValueError: there is no folder, no ``train/good`` or no image in it, or no image at all, images lie in other
+            folders than said, where they would be overlooked, an image cannot be decoded or has other than 8 or 16 bits
+            (its file is named), or sizes differ and ``size`` is None.
 
     Cost:
         One decoding a file; memory of the decoded images.
@@ -68,17 +77,15 @@ def read_image_folder(
     if sides is not None and min(sides) < 1:
         raise ValueError(f"size: expected at least 1, got {size}")
     images, defects, train, files = [], [], [], []
-    found = [(split, kind) for split in ("train", "test") for kind in sorted((root / split).glob("*"))]
     flat = not normals and not any((root / split).is_dir() for split in ("train", "test"))
-    for split, kind in [("test", root)] if flat else found:
-        if kind.is_dir():
-            for file in sorted(p for p in kind.iterdir() if p.suffix.lower() in SUFFIXES):
-                image = _read(file, sides, skip_unreadable)
-                if image is not None:
-                    images.append(image)
-                    defects.append(GOOD if flat else kind.name)
-                    train.append(split == "train")
-                    files.append(file)
+    for split, kind in _folders(root, flat):
+        for file in sorted(p for p in kind.iterdir() if is_image(p)):
+            image = _read(file, sides, skip_unreadable)
+            if image is not None:
+                images.append(image)
+                defects.append(GOOD if flat else kind.name)
+                train.append(split == "train")
+                files.append(file)
     if not images and not normals:
         raise ValueError(f"{root}: expected at least one image ({', '.join(SUFFIXES)}), got none")
     sizes = {image.shape: file for image, file in zip(images, files, strict=True)}
@@ -89,6 +96,22 @@ def read_image_folder(
     if normals and not (in_train & (defect == GOOD)).any():
         raise ValueError(f"{root / 'train' / GOOD}: expected at least one image ({', '.join(SUFFIXES)}), got none")
     return ImageSet(np.stack(images), (defect != GOOD).astype(np.int64), defect, in_train, files)
+
+
+def _folders(root: Path, flat: bool) -> list[tuple[str, Path]]:
+    """The folders to read, each with its split; images in others, which would be overlooked, raise ValueError."""
+    splits = ("train", "test")
+    kinds = [(split, kind) for split in splits for kind in sorted((root / split).glob("[!.]*")) if kind.is_dir()]
+    read = [("test", root)] if flat else kinds
+    known = {folder for _, folder in read}
+    below = [path for top in ([root] if flat else map(root.joinpath, splits)) for path in top.rglob("*")]
+    others = {path.parent.relative_to(root) for path in below if path.parent not in known and is_image(path)}
+    seen = sorted(str(path) for path in others if not any(part.startswith(".") for part in path.parts))
+    if seen:
+        layout = "train/<class> and test/<class>, as in MVTec AD"
+        expected = f"images in {layout}{', or in the folder itself' if flat else ''}"
+        raise ValueError(f"{root}: expected {expected}, got some elsewhere: {shortened(seen)}")
+    return read
 
 
 def _read(file: Path, size: tuple[int, int] | None, skip: bool) -> np.ndarray | None:

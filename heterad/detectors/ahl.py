@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from heterad.detectors.scored import ScoredDetector
-from heterad.methods.ahl import AHL, AHLRecipe
+from heterad.methods.ahl import AHLRecipe
 from heterad.nn.devnet import DevNet
 from heterad.nn.dra import DRA
 from heterad.nn.scorer import Scorer, as_scorer
-from heterad.train import Loop
 
 BASES: dict[str, Callable[..., nn.Module]] = {"dra": DRA, "devnet": DevNet}
 PUBLISHED = {"epochs": 30, "lr": 2e-3}
@@ -139,17 +138,6 @@ class AHLDetector(ScoredDetector):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return as_scorer(factory(self.shape_, torch.Generator().manual_seed(seed))).float()
-
-    def _train(
-        self,
-        model: Scorer,
-        x: Tensor,
-        y: np.ndarray,
-        generator: torch.Generator,
-        rng: np.random.Generator,
-        callback: Callable[[Loop], None] | None,
-    ) -> Loop:
-        return AHL(model, x, y, generator, rng, self._recipe()).fit(callback=callback)
 
     def _recipe(self) -> AHLRecipe:
         given = {field.name: getattr(self, field.name) for field in fields(AHLRecipe)}

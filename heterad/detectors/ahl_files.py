@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from heterad.data.images import GOOD, ImageSet, read_image_folder
+from heterad.data.images import GOOD, ImageSet, is_image, read_image_folder
 from heterad.data.row_files import RowFiles, holds_tables
 from heterad.data.tables import read_table, write_table
 from heterad.data.whole_file import spare
 from heterad.detectors.ahl import AHLDetector
+from heterad.detectors.gather import Report
 from heterad.detectors.image_features import SMALL
 from heterad.train import read_tensors
 
@@ -40,12 +41,12 @@ def fit_ahl(
     shots: int | None = None,
     size: int | None = None,
     skip_unreadable: bool = False,
-    epochs: int = 30,
+    epochs: int | None = None,
     validation_fraction: float = 0.2,
     seed: int = 0,
     device: str | None = None,
     out: Source | None = None,
-    callback: Callable[[int, int], None] | None = None,
+    report: Report | None = None,
 ) -> Fitted:
     """Fit ``AHLDetector`` to the images of a folder or to the rows of files.
 
@@ -59,12 +60,12 @@ def fit_ahl(
         shots: how many of the seen anomalies to learn from, drawn at random; None takes all.
         size: height and width that images are resized to.
         skip_unreadable: leave out images that cannot be decoded instead of raising.
-        epochs: of the training.
+        epochs: of the training; None is what suits the base model.
         validation_fraction: share of the normals that are not learned from but set the threshold.
         seed: of everything random.
         device: where to compute.
         out: where the detector will be saved, refused if it is a file that is read.
-        callback: told after each epoch how many are done, and of how many.
+        report: told what is done, how much of it, and of how much; see ``AHLDetector.fit``.
 
     Returns:
         The detector and what it learned from.
@@ -93,12 +94,15 @@ def fit_ahl(
         found = read_image_folder(paths[0], size=size, skip_unreadable=skip_unreadable)
         files, (x, y) = found.files, _rows_of(found, seen)
     else:
-        tables = RowFiles(paths)
+        tables = _row_files(paths)
         table = read_table(tables, label=label, ignore=ignore)
         files = [Path(file) for file in tables.files]
         x, y = table.x, np.zeros(table.x.num_rows, int) if table.y is None else (table.y == 1).astype(int)
     if out is not None:
         spare(out, files)
+    if (y == 0).sum() < 2:
+        where = Path(paths[0]) / "train" / GOOD if images else tables.name
+        raise ValueError(f"{where}: expected at least two normals to learn from, got {(y == 0).sum()}")
     if shots is not None:
         if shots < 1:
             raise ValueError(f"shots: expected at least 1, got {shots}")
@@ -114,7 +118,7 @@ def fit_ahl(
         device=device,
         random_state=seed,
     )
-    detector.fit(x, y, callback=callback and (lambda loop: callback(len(loop.history["step"]), epochs)))
+    detector.fit(x, y, report=report)
     n_normal, n_judged = int((y == 0).sum()), len(detector.support_scores_)
     n_kept = n_judged if n_judged < n_normal else 0
     return Fitted(detector, n_normal - n_kept, int(y.sum()), n_kept)
@@ -169,7 +173,7 @@ def score_ahl(
     else:
         if skip_unreadable:
             raise ValueError("skip_unreadable: has no meaning for files of rows")
-        files = RowFiles(paths)
+        files = _row_files(paths)
         spare(out, files.files)
         table = read_table(files, features=detector.feature_names_in_.tolist())
         x, names = table.x, {"row": np.arange(table.x.num_rows)}
@@ -181,6 +185,13 @@ def score_ahl(
 
 def _holds_images(path: Path) -> bool:
     return path.is_dir() and ((path / "train" / GOOD).is_dir() or not holds_tables(path))
+
+
+def _row_files(paths: Sequence[Source]) -> RowFiles:
+    if images := [path for path in paths if is_image(Path(path))]:
+        expected = f"CSV or Parquet files, or one folder of images (train/{GOOD}, test/<class>)"
+        raise ValueError(f"{images[0]}: expected {expected}, got an image")
+    return RowFiles(paths)
 
 
 def _rows_of(images: ImageSet, seen: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
-from torch import Tensor
 
 from heterad.detectors.scored import ScoredDetector
-from heterad.methods.supervised import Recipe, fit_scorer
+from heterad.methods.supervised import Recipe
 from heterad.nn.devnet import DevNet
 from heterad.nn.scorer import Scorer
-from heterad.train import Loop
 
 
 class DevNetDetector(ScoredDetector):
@@ -95,17 +91,9 @@ class DevNetDetector(ScoredDetector):
         g = torch.Generator().manual_seed(seed)
         return DevNet(self.shape_, g, hidden=self.hidden, l2=self.l2, top=self.top)
 
-    def _train(
-        self,
-        model: Scorer,
-        x: Tensor,
-        y: np.ndarray,
-        generator: torch.Generator,
-        rng: np.random.Generator,
-        callback: Callable[[Loop], None] | None,
-    ) -> Loop:
-        optimizer, batch_size, lr = ("rmsprop", 512, 1e-3) if x.ndim == 2 else ("adam", 48, 2e-4)
-        recipe = Recipe(
+    def _recipe(self) -> Recipe:
+        optimizer, batch_size, lr = ("rmsprop", 512, 1e-3) if len(self.shape_) == 1 else ("adam", 48, 2e-4)
+        return Recipe(
             self.epochs,
             self.batches,
             self.batch_size or batch_size,
@@ -114,4 +102,3 @@ class DevNetDetector(ScoredDetector):
             pseudo=self.pseudo,
             keep_best=True,
         )
-        return fit_scorer(model, x, y, generator, recipe, callback=callback)

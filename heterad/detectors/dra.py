@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
-from torch import Tensor
 
 from heterad.detectors.scored import ScoredDetector
-from heterad.methods.supervised import Recipe, fit_scorer
+from heterad.methods.supervised import Recipe
 from heterad.nn.dra import DRA
 from heterad.nn.scorer import Scorer
-from heterad.train import Loop
 
 
 class DRADetector(ScoredDetector):
@@ -92,14 +88,5 @@ class DRADetector(ScoredDetector):
         g = torch.Generator().manual_seed(seed)
         return DRA(self.shape_, g, hidden=self.hidden, l2=self.l2, top=self.top, n_references=self.n_references)
 
-    def _train(
-        self,
-        model: Scorer,
-        x: Tensor,
-        y: np.ndarray,
-        generator: torch.Generator,
-        rng: np.random.Generator,
-        callback: Callable[[Loop], None] | None,
-    ) -> Loop:
-        recipe = Recipe(self.epochs, self.batches, self.batch_size, self.lr)
-        return fit_scorer(model, x, y, generator, recipe, callback=callback)
+    def _recipe(self) -> Recipe:
+        return Recipe(self.epochs, self.batches, self.batch_size, self.lr)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import nn
 
 from heterad.methods.pretext import fit_backbone
 from heterad.nn.backbone import SmallConvNet, extract_maps, load_backbone
+from heterad.train import Loop, each
 
 SMALL = "small"
+STEPS = 600  # of the small network's training
 
 
 def check_images(X: np.ndarray) -> None:
@@ -35,18 +39,33 @@ def new_backbone(name: str, channels: int) -> nn.Module:
     return SmallConvNet(channels, torch.Generator().manual_seed(0)) if name == SMALL else load_backbone(name)
 
 
-def learn_backbone(name: str, normals: np.ndarray, seed: int, device: torch.device) -> nn.Module:
-    """A backbone for images like ``normals``: the small one learns from them; a published one is taken as it is."""
+def learn_backbone(
+    name: str,
+    normals: np.ndarray,
+    seed: int,
+    device: torch.device,
+    *,
+    callback: Callable[[Loop], None] | None = None,
+    report: Callable[[int, int], None] | None = None,
+) -> nn.Module:
+    """A backbone for images like ``normals``: the small one learns from them; a published one is taken as it is.
+
+    Of the small one's training, ``callback`` is called with the loop, and ``report`` told how many of the steps are
+    done, after every twentieth of them.
+    """
     if name != SMALL:
         return load_backbone(name).to(device)
     g = torch.Generator().manual_seed(seed)
     net = SmallConvNet(normals.shape[1], g).to(device)
     images = torch.as_tensor(normals, device=device)
     images = images.float() / 255 if images.dtype == torch.uint8 else images.float()
-    fit_backbone(net, images, torch.Generator(device).manual_seed(seed))
+    if report is not None:
+        report(0, STEPS)
+    told = each(callback, report and (lambda loop: report(loop.step, STEPS)))
+    fit_backbone(net, images, torch.Generator(device).manual_seed(seed), steps=STEPS, callback=told)
     return net.requires_grad_(False)
 
 
-def maps_of(backbone: nn.Module | None, X: np.ndarray) -> np.ndarray:
-    """Feature maps of images; rows themselves without a backbone."""
-    return X if backbone is None else extract_maps(backbone, X)
+def maps_of(backbone: nn.Module | None, X: np.ndarray, report: Callable[[int, int], None] | None = None) -> np.ndarray:
+    """Feature maps of images, see ``extract_maps``; rows themselves without a backbone."""
+    return X if backbone is None else extract_maps(backbone, X, report=report)

@@ -6,13 +6,15 @@ import copy
 import os
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from heterad.detectors import model_file
 from heterad.detectors.image_features import (
@@ -26,18 +28,21 @@ from heterad.detectors.image_features import (
 from heterad.detectors.inputs import Scaling, check_labels, fit_scaling
 from heterad.detectors.parameters import check_device, check_numbers, check_parameters, seeds
 from heterad.detectors.thresholds import ThresholdMixin
+from heterad.methods.ahl import AHL, AHLRecipe
 from heterad.methods.supervised import Recipe, fit_scorer
 from heterad.nn.scorer import Scorer
-from heterad.train import Loop
+from heterad.train import Loop, each
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from heterad.detectors.gather import Report
 
 CHUNK = 2**22  # numbers scored at a time, so that memory does not grow with X
 
 
 class ScoredDetector(ThresholdMixin, model_file.StoredMixin, BaseEstimator):
-    """A detector around one ``Scorer``. A subclass stores options and defines ``_new_model`` and ``_train``.
+    """A detector around one ``Scorer``. A subclass stores options and defines ``_new_model`` and ``_recipe``.
 
     Rows are vectors ``[n, d]`` or maps ``[n, C, H, W]``, an image being a map of its colours unless a backbone makes
     feature maps of it. Everything after it is scored in float64, so a row's score does not depend on the rows scored
@@ -51,7 +56,7 @@ class ScoredDetector(ThresholdMixin, model_file.StoredMixin, BaseEstimator):
     device: str | torch.device | None
     random_state: int | np.random.RandomState | None
 
-    def fit(self, X, y=None, *, callback: Callable[[Loop], None] | None = None) -> Self:
+    def fit(self, X, y=None, *, callback: Callable[[Loop], None] | None = None, report: Report | None = None) -> Self:
         """Learn from normals and seen anomalies.
 
         Args:
@@ -59,7 +64,10 @@ class ScoredDetector(ThresholdMixin, model_file.StoredMixin, BaseEstimator):
                 or in [0, 1].
             y: 1 seen anomaly, 0 normal, -1 unlabelled and taken as normal ``[n]``; None: nothing is labelled.
                 Without anomalies the detector learns from pseudo anomalies alone and warns.
-            callback: called with the training loop after each epoch, e.g. to draw a progress bar.
+            callback: called with the training loop after each epoch, e.g. to log the loss; before that twenty times
+                with the loop of a "small" backbone's training, of which ``loop.model.backbone`` is the backbone.
+            report: told what is being done, "backbone" (its training), "features" (of the images) or "training", how
+                many steps, images or epochs are done, from 0 on, and of how many, e.g. to draw progress bars.
 
         Returns:
             The fitted detector.
@@ -79,16 +87,21 @@ class ScoredDetector(ThresholdMixin, model_file.StoredMixin, BaseEstimator):
         init_seed, data_seed, split_seed = seeds(self.random_state)
         self.input_shape_ = X.shape[1:]
         X, y, kept = self._keep_back(X, y, split_seed)
-        self.backbone_ = None if self.backbone is None else learn_backbone(self.backbone, X[y == 0], init_seed, device)
-        X = maps_of(self.backbone_, X)
+        tell: Report = report or (lambda stage, done, total: None)
+        self.backbone_: nn.Module | None = None
+        if self.backbone is not None:
+            X, kept = self._learn_maps(X, y, kept, init_seed, device, callback, tell)
         self.shape_ = X.shape[1:]
         self.scaling_ = _fit_scaling(X[y == 0], self.scale)
         x = torch.as_tensor(self.scaling_.apply(X), dtype=torch.float32, device=device)
         model = self._new_model(init_seed).to(device)
         generator = torch.Generator(device).manual_seed(data_seed)
-        loop = self._train(model, x, y, generator, np.random.default_rng(split_seed), callback)
+        epochs = self._recipe().epochs
+        tell("training", 0, epochs)
+        told = each(callback, lambda loop: tell("training", len(loop.history["step"]), epochs))
+        loop = self._train(model, x, y, generator, np.random.default_rng(split_seed), told)
         self.history_, self.n_iter_ = loop.history, loop.step
-        return self._finish(model, X[y == 0], None if kept is None else maps_of(self.backbone_, kept))
+        return self._finish(model, X[y == 0], kept)
 
     def fine_tune(
         self,
@@ -144,6 +157,27 @@ class ScoredDetector(ThresholdMixin, model_file.StoredMixin, BaseEstimator):
         kept = np.sort(np.random.default_rng([seed, 1]).permutation(normal)[:n])
         return np.delete(X, kept, 0), np.delete(y, kept), X[kept]
 
+    def _learn_maps(
+        self,
+        X: np.ndarray,
+        y: np.ndarray,
+        kept: np.ndarray | None,
+        seed: int,
+        device: torch.device,
+        callback: Callable[[Loop], None] | None,
+        tell: Report,
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Feature maps of the images to learn from and of those kept back, by the backbone learned here."""
+        assert self.backbone is not None
+        self.backbone_ = learn_backbone(
+            self.backbone, X[y == 0], seed, device, callback=callback, report=partial(tell, "backbone")
+        )
+        n, total = len(X), len(X) + (0 if kept is None else len(kept))
+        maps = maps_of(self.backbone_, X, lambda done, _: tell("features", done, total))
+        if kept is not None:
+            kept = maps_of(self.backbone_, kept, lambda done, _: tell("features", n + done, total))
+        return maps, kept
+
     def _finish(self, model: Scorer, learned: np.ndarray, kept: np.ndarray | None) -> Self:
         self.model_ = model.double().requires_grad_(False).eval()
         self.support_scores_ = self._in_training_mode(learned) if kept is None else self._total(kept)
@@ -162,7 +196,7 @@ class ScoredDetector(ThresholdMixin, model_file.StoredMixin, BaseEstimator):
             ValueError: X has another shape than the rows learned from, or values that are not finite or too large.
 
         Cost:
-            One forward pass; memory of a chunk of 4 million numbers.
+            One forward pass; memory of some chunks of 4 million numbers.
         """
         return self._total(self._rows(X))
 
@@ -174,7 +208,8 @@ class ScoredDetector(ThresholdMixin, model_file.StoredMixin, BaseEstimator):
 
         Returns:
             The score of each head, float64 ``[n]``, by name; and for maps ``"heat_map"`` ``[n, H, W]`` if the model
-            knows of places.
+            knows of places. With a backbone, H and W are the images': the scores of the feature map's places,
+            bilinearly between them.
 
         Raises:
             ValueError: as ``decision_function``.
@@ -182,6 +217,8 @@ class ScoredDetector(ThresholdMixin, model_file.StoredMixin, BaseEstimator):
 
         def everything(x: Tensor) -> dict[str, Tensor]:
             heat = self.model_.heat_map(x) if x.ndim == 4 else None
+            if heat is not None and self.backbone_ is not None:
+                heat = F.interpolate(heat[:, None], self.input_shape_[1:], mode="bilinear")[:, 0]
             return self.model_(x) | ({} if heat is None else {"heat_map": heat})
 
         return self._each_chunk(self._rows(X), everything)
@@ -254,6 +291,10 @@ class ScoredDetector(ThresholdMixin, model_file.StoredMixin, BaseEstimator):
         """An untrained model of rows of ``shape_``, on the CPU."""
         raise NotImplementedError
 
+    def _recipe(self) -> Recipe | AHLRecipe:
+        """How rows of ``shape_`` are learned from."""
+        raise NotImplementedError
+
     def _train(
         self,
         model: Scorer,
@@ -263,8 +304,11 @@ class ScoredDetector(ThresholdMixin, model_file.StoredMixin, BaseEstimator):
         rng: np.random.Generator,
         callback: Callable[[Loop], None] | None,
     ) -> Loop:
-        """Train ``model`` in place."""
-        raise NotImplementedError
+        """Train ``model`` in place by the recipe."""
+        recipe = self._recipe()
+        if isinstance(recipe, AHLRecipe):
+            return AHL(model, x, y, generator, rng, recipe).fit(callback=callback)
+        return fit_scorer(model, x, y, generator, recipe, callback=callback)
 
     def _rows(self, X) -> np.ndarray:
         """Checked rows as the model takes them."""
@@ -274,6 +318,8 @@ class ScoredDetector(ThresholdMixin, model_file.StoredMixin, BaseEstimator):
     def _check(self, X, *, fitting: bool = False) -> np.ndarray:
         if not fitting:
             check_is_fitted(self, "model_")
+        if isinstance(X, Tensor):  # whose dtype scikit-learn does not know
+            X = X.numpy(force=True)
         kinds = [np.float64, np.float32, *([] if self.backbone is None else [np.uint8])]
         X = validate_data(self, X, reset=fitting, dtype=kinds, allow_nd=True, ensure_min_samples=2 if fitting else 1)
         if X.ndim not in (2, 4) or (not fitting and X.shape[1:] != self.input_shape_):
@@ -284,10 +330,7 @@ class ScoredDetector(ThresholdMixin, model_file.StoredMixin, BaseEstimator):
         return X
 
     def _total(self, X: np.ndarray) -> np.ndarray:
-        found = self._each_chunk(X, lambda x: {"total": self.model_.total(self.model_(x))})["total"]
-        if not np.isfinite(found).all():
-            raise ValueError(f"X: expected values whose squares are finite, got values up to {np.abs(X).max():.3g}")
-        return found
+        return self._each_chunk(X, lambda x: {"total": self.model_.total(self.model_(x))})["total"]
 
     def _in_training_mode(self, X: np.ndarray) -> np.ndarray:
         """Scores of training rows as fresh rows would get them: none is its own reference."""
@@ -299,13 +342,17 @@ class ScoredDetector(ThresholdMixin, model_file.StoredMixin, BaseEstimator):
 
     def _each_chunk(self, X: np.ndarray, function: Callable[[Tensor], dict[str, Tensor]]) -> dict[str, np.ndarray]:
         device = next(self.model_.parameters()).device
-        size = max(1, CHUNK // int(np.prod(self.shape_)))
+        widths = [len(t) for t in self.model_.state_dict().values() if t.ndim]  # hidden units, references
+        size = max(1, CHUNK // max(int(np.prod(self.shape_)), *widths))
         parts = []
         with torch.no_grad():
             for i in range(0, len(X), size):
                 x = torch.as_tensor(self.scaling_.apply(X[i : i + size]), dtype=torch.float64, device=device)
                 parts.append({name: t.cpu().numpy() for name, t in function(x).items()})
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        if not all(np.isfinite(values).all() for values in found.values()):
+            raise ValueError(f"X: expected values whose squares are finite, got values up to {np.abs(X).max():.3g}")
+        return found
 
 
 def _named(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -7,6 +7,8 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from heterad.experiments import ahl_devnet
 from heterad.experiments.ahl_methods import Method, ablations, bases, fitted, methods, nearest_normal
 from heterad.experiments.ahl_sets import (
@@ -23,7 +25,6 @@ from heterad.experiments.ahl_sets import (
 )
 from heterad.experiments.ahl_tables import protocol_report
 from heterad.experiments.table import Options, Table, choose
-from heterad.nn.backbone import SmallConvNet
 
 SHOTS = (10, 1)
 CROSS = "mvtec_resnet18"
@@ -88,7 +89,7 @@ def _tasks(data: Path | None, name: str, number: int) -> list[Task]:
 
 
 @lru_cache(maxsize=1)
-def _network(data: Path | None, name: str, number: int, i: int) -> SmallConvNet:
+def _network(data: Path | None, name: str, number: int, i: int) -> nn.Module:
     """The backbone of a split of the i-th task, for every M."""
     return learn_network(_tasks(data, name, number)[i], number)
 

@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import nn
 
 from heterad.data.arrays import read_arrays
-from heterad.methods.pretext import fit_backbone
-from heterad.nn.backbone import SmallConvNet, extract_maps
+from heterad.detectors.image_features import SMALL, learn_backbone
+from heterad.nn.backbone import extract_maps
 
 TRAIN_SHARE = 0.7  # of the normals
 MOST_NORMALS, MOST_TESTED = 300, 1000
@@ -171,22 +172,18 @@ def divide_normals(task: Task, rng: np.random.Generator) -> tuple[np.ndarray, np
     return normal[:n_train], normal[n_train:]
 
 
-def learn_network(task: Task, number: int, *, steps: int = 600) -> SmallConvNet:
+def learn_network(task: Task, number: int) -> nn.Module:
     """A small backbone that learned from the training normals of one split of a task of images.
 
     Args:
         task: rows are images ``[n, 1, H, W]`` uint8.
         number: the split's, and the seed of the network.
-        steps: of its training.
 
     Cost:
-        ``steps`` batches of 32 images, about 20 s on one core at 64 x 64.
+        600 batches of 32 images, about 20 s on one core at 64 x 64.
     """
     normal, _ = divide_normals(task, split_rng(number))
-    g = torch.Generator().manual_seed(number)
-    net = SmallConvNet(task.x.shape[1], g)
-    fit_backbone(net, torch.as_tensor(task.x[normal[:MOST_NORMALS]]) / 255, g, steps=steps)
-    return net
+    return learn_backbone(SMALL, task.x[normal[:MOST_NORMALS]], number, torch.device("cpu"))
 
 
 def split_rng(number: int) -> np.random.Generator:
@@ -194,6 +191,6 @@ def split_rng(number: int) -> np.random.Generator:
     return np.random.default_rng([number, 2])
 
 
-def to_maps(split: Split, net: SmallConvNet) -> Split:
+def to_maps(split: Split, net: nn.Module) -> Split:
     """Rows ``[n, 1, H, W]`` uint8 as feature maps ``[n, 64, H / 8, W / 8]`` float32."""
     return split._replace(x=extract_maps(net, split.x), test_x=extract_maps(net, split.test_x))

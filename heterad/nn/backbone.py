@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
-PIXEL_MEAN, PIXEL_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, which published weights expect
+Colour = tuple[float, float, float]
+PIXEL_MEAN, PIXEL_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, which torchvision's weights expect
 
 
 class SmallConvNet(nn.Module):
@@ -45,14 +46,14 @@ class SmallConvNet(nn.Module):
 class _Published(nn.Module):
     """The first layers of a published network, on colours as it was trained with."""
 
-    def __init__(self, name: str, body: nn.Module) -> None:
+    def __init__(self, name: str, body: nn.Module, mean: Colour, std: Colour) -> None:
         super().__init__()
         self.name = name
         self.body = body
         self.mean: Tensor
         self.std: Tensor
-        self.register_buffer("mean", torch.tensor(PIXEL_MEAN)[:, None, None])
-        self.register_buffer("std", torch.tensor(PIXEL_STD)[:, None, None])
+        self.register_buffer("mean", torch.tensor(mean)[:, None, None])
+        self.register_buffer("std", torch.tensor(std)[:, None, None])
 
     def forward(self, x: Tensor) -> Tensor:
         size = " x ".join(map(str, x.shape[2:]))
@@ -103,12 +104,12 @@ def load_backbone(name: str, *, pretrained: bool = True) -> nn.Module:
     package, _, rest = name.partition("/")
     model, _, layer = rest.partition(":")
     if package not in PACKAGES or not model:
-        raise ValueError(f"name: expected 'torchvision/<model>' or 'timm/<model>', got {name!r}")
+        raise ValueError(f"name of a backbone: expected 'torchvision/<model>' or 'timm/<model>', got {name!r}")
     module, build = PACKAGES[package]
     found = _imported(module, package, name)
     try:
         with torch.random.fork_rng(devices=[]):
-            body = build(found, model, layer, pretrained)
+            body, mean, std = build(found, model, layer, pretrained)
     except OSError as error:
         hint = (
             "fetch them where there is a connection and copy the cache; the backbone 'small' of a detector or of the "
@@ -117,7 +118,7 @@ def load_backbone(name: str, *, pretrained: bool = True) -> nn.Module:
         raise OSError(f"{name}: its pretrained weights cannot be fetched ({error}); {hint}") from None
     except RuntimeError as error:
         raise ValueError(f"{name}: {package} cannot build it ({error})") from None
-    return _Published(name, body).eval().requires_grad_(False)
+    return _Published(name, body, mean, std).eval().requires_grad_(False)
 
 
 def _imported(module: str, package: str, name: str) -> Any:
@@ -132,31 +133,33 @@ def _imported(module: str, package: str, name: str) -> Any:
         raise ImportError(f"{name} needs {package}, which cannot be imported ({error}); {hint}") from None
 
 
-def _torchvision(models: Any, model: str, layer: str, pretrained: bool) -> nn.Module:
+def _torchvision(models: Any, model: str, layer: str, pretrained: bool) -> tuple[nn.Module, Colour, Colour]:
     if model not in models.list_models():
-        raise ValueError(f"name: expected a model of torchvision, got {model!r}")
+        raise ValueError(f"name of a backbone: expected a model of torchvision, got {model!r}")
     parts = dict(models.get_model(model, weights="DEFAULT" if pretrained else None).named_children())
     last = layer or next((part for part in ("layer3", "features") if part in parts), "")
     if last not in parts:
         got = repr(layer) if layer else "none"
-        raise ValueError(f"name: expected {model}: and one of its layers {', '.join(parts)}, got {got}")
+        raise ValueError(f"torchvision/{model}: expected after a colon one of {', '.join(parts)}, got {got}")
     kept = list(parts)[: list(parts).index(last) + 1]
-    return nn.Sequential(*(parts[part] for part in kept))
+    return nn.Sequential(*(parts[part] for part in kept)), PIXEL_MEAN, PIXEL_STD
 
 
-def _timm(timm: Any, model: str, layer: str, pretrained: bool) -> nn.Module:
+def _timm(timm: Any, model: str, layer: str, pretrained: bool) -> tuple[nn.Module, Colour, Colour]:
     if not timm.is_model(model):
-        raise ValueError(f"name: expected a model of timm, got {model!r}")
+        raise ValueError(f"name of a backbone: expected a model of timm, got {model!r}")
     try:
         level = int(layer or -2)
-        return _Level(timm.create_model(model, pretrained=pretrained, features_only=True, out_indices=(level,)))
+        net = _Level(timm.create_model(model, pretrained=pretrained, features_only=True, out_indices=(level,)))
     except (ValueError, IndexError, AssertionError):
-        n_levels = len(timm.create_model(model, features_only=True).feature_info)
-        expected = f"{model}: and the number of a feature level, {-n_levels} to {n_levels - 1}"
-        raise ValueError(f"name: expected {expected}, got {layer or 'none'!r}") from None
+        n = len(timm.create_model(model, features_only=True).feature_info)
+        expected = f"after a colon the number of a feature level, from {-n} to {n - 1}"
+        raise ValueError(f"timm/{model}: expected {expected}, got {layer!r}") from None
+    trained = timm.get_pretrained_cfg(model)
+    return net, trained.mean, trained.std
 
 
-PACKAGES: dict[str, tuple[str, Callable[[Any, str, str, bool], nn.Module]]] = {
+PACKAGES: dict[str, tuple[str, Callable[[Any, str, str, bool], tuple[nn.Module, Colour, Colour]]]] = {
     "torchvision": ("torchvision.models", _torchvision),
     "timm": ("timm", _timm),
 }

@@ -72,6 +72,20 @@ def test_folders_that_are_not_as_they_should_be(tmp_path: Path) -> None:
         read_image_folder(tmp_path, size=0)
 
 
+def test_images_that_would_be_overlooked_are_named(folder: Path) -> None:
+    picture(folder / "train/good/.thumbnails/0.png")
+    picture(folder / "test/.ipynb_checkpoints/0.png")
+    picture(folder / "overview.png")
+    assert len(read_image_folder(folder).x) == 5
+    picture(folder / "train/good/monday/0.png")
+    picture(folder / "test/0.png")
+    layout = "expected images in train/<class> and test/<class>, as in MVTec AD"
+    with pytest.raises(ValueError, match=f"{layout}, got some elsewhere: test, train/good/monday$"):
+        read_image_folder(folder)
+    with pytest.raises(ValueError, match=f"test: {layout}, or in the folder itself, got some elsewhere: crack, good$"):
+        read_image_folder(folder / "test", normals=False)
+
+
 def test_without_pillow_the_extra_is_named(folder: Path, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(ImportError, match=r"pip install 'heterad\[vision\]'"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,6 @@ import pytest
 
 from heterad.detectors import image_features
 from heterad.detectors.ahl_files import fit_ahl, score_ahl
-from heterad.methods.pretext import fit_backbone
 
 Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
 csv = pytest.importorskip("pyarrow.csv", reason="pyarrow is not installed")
@@ -18,7 +18,7 @@ csv = pytest.importorskip("pyarrow.csv", reason="pyarrow is not installed")
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch) -> None:
-    monkeypatch.setattr(image_features, "fit_backbone", lambda *a: fit_backbone(*a, steps=2))
+    monkeypatch.setattr(image_features, "STEPS", 2)
 
 
 @pytest.fixture
@@ -42,9 +42,10 @@ def columns(file: Path) -> dict[str, list]:
 )
 def test_images_learned_from(folder: Path, options, counts) -> None:
     told = []
-    found = fit_ahl(folder, base="devnet", epochs=1, callback=lambda *at: told.append(at), **options)
+    found = fit_ahl(folder, base="devnet", epochs=1, report=lambda *at: told.append(at), **options)
     assert found[1:] == counts
-    assert told == [(1, 1)]
+    assert list(dict.fromkeys(stage for stage, _, _ in told)) == ["backbone", "features", "training"]
+    assert told[-2:] == [("training", 0, 1), ("training", 1, 1)]
 
 
 def test_images_are_scored_by_the_saved_model(folder: Path, tmp_path: Path) -> None:
@@ -74,6 +75,13 @@ def test_tables(tmp_path: Path) -> None:
             fit_ahl(tmp_path / "t.csv", label="odd", **option)
 
 
+def test_epochs_suit_the_base_unless_given(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a\n" + "\n".join(map(str, range(9))))
+    with pytest.warns(UserWarning, match="no seen anomaly"):
+        detector = fit_ahl(tmp_path / "t.csv", validation_fraction=0.0).detector
+    assert len(detector.history_["step"]) == 10
+
+
 def test_a_folder_of_tables_of_any_kind_is_one(tmp_path: Path) -> None:
     rows = [f"{a}\t{int(a < 1)}" for a in range(9)]
     (tmp_path / "part=1").mkdir()
@@ -95,10 +103,20 @@ def test_what_is_refused(folder: Path, tmp_path: Path) -> None:
         fit_ahl(folder)
     with pytest.raises(ValueError, match="label: has no meaning for a folder of images"):
         fit_ahl(folder, label="odd")
+    for path in (folder / "train" / "cut" / "0.png", [folder, folder / "train" / "cut" / "0.png"]):
+        with pytest.raises(ValueError, match=r"0\.png: expected CSV or Parquet files, or one folder .*, got an image"):
+            fit_ahl(path)
+    for file in sorted((folder / "train" / "good").iterdir())[1:]:
+        file.unlink()
+    with pytest.raises(ValueError, match=r"train/good: expected at least two normals to learn from, got 1"):
+        fit_ahl(folder)
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(ValueError, match="expected a folder with train/good"):
         fit_ahl(empty)
+    (empty / "t.csv").write_text("a,odd\n1,0\n2,1\n")
+    with pytest.raises(ValueError, match=r"t\.csv: expected at least two normals to learn from, got 1"):
+        fit_ahl(empty / "t.csv", label="odd")
 
 
 def test_the_command_line(folder: Path, tmp_path: Path, capsys) -> None:
@@ -131,6 +149,34 @@ def test_the_command_line(folder: Path, tmp_path: Path, capsys) -> None:
     assert "bad.png: expected an image that can be decoded" in capsys.readouterr().err
     assert run(["score", model, str(folder), "--out", out, "--skip-unreadable"]) == 0
     assert "Scored 16, " in capsys.readouterr().out
+
+
+def test_the_command_line_shows_each_stage_and_tells_of_folders_in_a_line(folder: Path, capsys, monkeypatch) -> None:
+    pytest.importorskip("tyro", reason="tyro is not installed")
+    from heterad.cli import ahl, run
+
+    told = []
+    monkeypatch.setattr(ahl, "bars", lambda: nullcontext(lambda *at: told.append(at)))
+    model = str(folder / "m.safetensors")
+    assert (
+        run(["fit", str(folder), "--model", model, "--method", "ahl", "--ahl.base", "devnet", "--ahl.epochs", "1"]) == 0
+    )
+    assert told[0] == ("backbone", 0, 2)
+    assert told.index(("training", 0, 1)) > told.index(("features", 0, 11))
+    capsys.readouterr()
+    assert run(["score", model, str(folder / "test"), "--out", str(folder / "s.csv")]) == 2
+    assert "test: expected images in train/<class> and test/<class>, as in MVTec AD, or in" in capsys.readouterr().err
+
+
+def test_the_help_of_score_tells_of_images_and_of_ahl(capsys) -> None:
+    pytest.importorskip("tyro", reason="tyro is not installed")
+    from heterad.cli import run
+
+    with pytest.raises(SystemExit):
+        run(["score", "--help"])
+    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    for part in ("a folder of them", "file of an image, score and label", "share of the known normals"):
+        assert part in text
 
 
 def test_the_command_line_tells_of_what_is_missing_in_a_line(folder: Path, tmp_path: Path, capsys, monkeypatch) -> None:

@@ -17,11 +17,10 @@ from sklearn.metrics import roc_auc_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from torch import nn
 
-from heterad.detectors import image_features
+from heterad.detectors import image_features, scored
 from heterad.detectors.ahl import AHLDetector
 from heterad.detectors.devnet import DevNetDetector
 from heterad.detectors.dra import DRADetector
-from heterad.methods.pretext import fit_backbone
 
 SHORT = {"epochs": 2, "batches": 3, "batch_size": 12}
 DETECTORS = [
@@ -252,19 +251,63 @@ def images(n: int = 14) -> tuple[np.ndarray, np.ndarray]:
     "detector", [DRADetector(hidden=8, backbone="small", **SHORT), DevNetDetector(backbone="small", **SHORT)]
 )
 def test_a_backbone_takes_images(detector, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(image_features, "fit_backbone", lambda *a: fit_backbone(*a, steps=2))
+    monkeypatch.setattr(image_features, "STEPS", 2)
     X, y = images()
     scores = detector.fit(X, y).decision_function(X)
     np.testing.assert_allclose(scores, detector.decision_function((X / 255).astype(np.float32)), rtol=1e-5, atol=1e-6)
-    assert detector.explain(X[:2])["heat_map"].shape == (2, 4, 4)
+    heat = detector.explain(X[:2])["heat_map"]
+    assert heat.shape == (2, 32, 32)
+    places = detector.scaling_.apply(image_features.maps_of(detector.backbone_, X[:2]))
+    corner = detector.model_.heat_map(torch.as_tensor(places))[:, 0, 0].numpy()
+    np.testing.assert_allclose(heat[:, :4, :4], np.tile(corner[:, None, None], (4, 4)))  # within half a place: its own
     detector.save(tmp_path / "m.safetensors")
     assert (type(detector).load(tmp_path / "m.safetensors").decision_function(X) == scores).all()
+    assert (detector.decision_function(torch.as_tensor(X)) == scores).all()
     with pytest.raises(ValueError, match=r"X: expected images as uint8 or in \[0, 1\], got values from 0 to 255"):
         detector.fit(X.astype(float), y)
     with pytest.raises(ValueError, match=r"X: expected images \[n, C, H, W\] of 1 or 3 colours"):
         detector.fit(X.reshape(len(X), 2, 16, 32), y)
     with pytest.raises(ValueError, match=r"backbone: expected 'small', 'torchvision/<model>', .* got 'large'"):
         detector.set_params(backbone="large").fit(X, y)
+
+
+@pytest.mark.parametrize("share", [0, 0.2])
+def test_progress_of_images_is_told_stage_by_stage(share: float, monkeypatch) -> None:
+    monkeypatch.setattr(image_features, "STEPS", 2)
+    X, y = images(40)
+    told, loops = [], []
+    detector = DRADetector(hidden=8, backbone="small", validation_fraction=share, **SHORT)
+    detector.fit(X, y, callback=loops.append, report=lambda *at: told.append(at))
+    assert [at for at in told if at[0] == "backbone"] == [("backbone", done, 2) for done in range(3)]
+    done = [0, 32, 40] if share == 0 else [0, 32, 34, 34, 40]
+    assert [at for at in told if at[0] == "features"] == [("features", n, 40) for n in done]
+    assert told[-3:] == [("training", done, 2) for done in range(3)]
+    assert [hasattr(loop.model, "backbone") for loop in loops] == [True, True, False, False]
+    assert loops[0].model.backbone is detector.backbone_
+    assert loops[-1].history is detector.history_
+
+
+@pytest.mark.parametrize(
+    ("detector", "width"),
+    [(DRADetector(hidden=8, **SHORT), 100), (AHLDetector(**SHORT), 100), (DevNetDetector(hidden=7, **SHORT), 7)],
+)
+def test_a_chunk_has_rows_for_the_widest_layer_or_all_references(detector, width: int, monkeypatch) -> None:
+    X, y = vectors(100)  # of 4 features, of which 100 rows are references
+    scores = detector.fit(X, y).decision_function(X)
+    monkeypatch.setattr(scored, "CHUNK", 350)
+    rows = []
+    detector.model_.register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
+    np.testing.assert_allclose(detector.decision_function(X), scores)
+    assert max(rows) == 350 // width
+
+
+@pytest.mark.parametrize("detector", [DRADetector(hidden=8, **SHORT), AHLDetector(**SHORT)])
+def test_scores_that_overflow_are_refused_by_all(detector) -> None:
+    X, y = vectors()
+    fitted = clone(detector).set_params(scale=None).fit(X, y)
+    for call in (fitted.decision_function, fitted.explain):
+        with pytest.raises(ValueError, match=r"X: expected values whose squares are finite, got values up to .*e\+20"):
+            call(X * 1e200)
 
 
 @pytest.mark.parametrize("detector", DETECTORS, ids=lambda d: type(d).__name__)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from heterad.detectors import image_features
 from heterad.experiments import ahl_methods, ahl_tables
 from heterad.experiments.ahl_protocols import AHL_TABLES
 from heterad.experiments.ahl_sets import (
@@ -84,7 +85,8 @@ def test_sets_with_many_classes_make_some_normal_and_categories_make_tasks(tmp_p
     assert [t.name for t in tasks(tmp_path, "mvtec_resnet18", 0)] == ["0", "1", "2"]
 
 
-def test_image_sets_become_maps_and_blank_tiles_are_left_out(tmp_path: Path) -> None:
+def test_image_sets_become_maps_and_blank_tiles_are_left_out(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(image_features, "STEPS", 2)
     x = rng().integers(0, 256, (60, 16, 16), dtype=np.uint8)
     y, domain = (np.arange(60) % 3 > 0).astype(np.int8), np.repeat([0, 1], 30)
     np.savez(tmp_path / "elpv.npz", X=x, y=y, domain=domain)
@@ -93,7 +95,7 @@ def test_image_sets_become_maps_and_blank_tiles_are_left_out(tmp_path: Path) -> 
     assert cells.x.shape == (60, 1, 16, 16)
     assert np.unique(cells.anomaly_class).tolist() == [-1, 0, 1]
     assert len(tiles.x) == 57
-    maps = to_maps(split_task(cells, 5, split_rng(0), hard=True), learn_network(cells, 0, steps=2))
+    maps = to_maps(split_task(cells, 5, split_rng(0), hard=True), learn_network(cells, 0))
     assert maps.x.shape == (19, 64, 2, 2)
     assert maps.test_x.dtype == np.float32
 
