@@ -92,7 +92,7 @@ def ahl() -> None:
     cluster = cluster_normals(normal, 3, rng)
     drawn = anomaly_distributions(np.flatnonzero(y == 0), np.flatnonzero(y == 1), cluster, rng)
     pairs = [d for d in drawn if d.clusters is not None and d.clusters[0] != d.clusters[1]]
-    detector = AHLDetector("dra", epochs=30, random_state=0).fit(rows, y)
+    detector = AHLDetector("dra", epochs=30, lr=2e-3, random_state=0).fit(rows, y)
 
     figure = new_figure(9.6, 3.5)
     panels = figure.subplots(1, 4)
