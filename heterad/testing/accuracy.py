@@ -15,6 +15,8 @@ from heterad.testing.samples import Sample
 # In float64 both sides round alike, and a gradient whose terms cancel keeps some 1e-12 of that.
 ATOL = {torch.float64: 1e-11, torch.float32: 1e-6, torch.bfloat16: 1e-3, torch.float16: 1e-3}
 
+DRAWS = 8  # of gradients from above, to judge that of a single number
+
 
 def relative_error(got: Tensor, expected: Tensor) -> float:
     """Norm of the difference over the norm of what was expected, in float64."""
@@ -37,15 +39,18 @@ def _outputs_and_gradients(call: Callable[[Sample], Any], sample: Sample) -> lis
     leaves = sample.leaves()
     if leaves:
         generator = torch.Generator().manual_seed(1)
-        cotangents = []
-        for o in outputs:  # drawn in double and rounded, so that every dtype gets the same
-            draw = torch.randn(o.shape, generator=generator, dtype=torch.float64)
-            cotangents.append(draw.to(torch.bfloat16).to(o.dtype).to(o.device))
-        grads = torch.autograd.grad(outputs, leaves, cotangents, allow_unused=True)
-        named += [
-            (f"gradient {i}", torch.zeros_like(v) if g is None else g)
-            for i, (g, v) in enumerate(zip(grads, leaves, strict=True))
-        ]
+        draws = DRAWS if any(v.numel() == 1 for v in leaves) else 1
+        found: list[list[Tensor]] = [[] for _ in leaves]
+        for draw in range(draws):
+            cotangents = []
+            for o in outputs:  # drawn in double and rounded, so that every dtype gets the same
+                drawn = torch.randn(o.shape, generator=generator, dtype=torch.float64)
+                cotangents.append(drawn.to(torch.bfloat16).to(o.dtype).to(o.device))
+            grads = torch.autograd.grad(outputs, leaves, cotangents, allow_unused=True, retain_graph=draw + 1 < draws)
+            for of_leaf, g, v in zip(found, grads, leaves, strict=True):
+                if draw == 0 or v.numel() == 1:
+                    of_leaf.append(torch.zeros_like(v) if g is None else g)
+        named += [(f"gradient {i}", g[0] if len(g) == 1 else torch.stack(g)) for i, g in enumerate(found)]
     return named
 
 
@@ -53,7 +58,9 @@ def assert_accurate(op: str, sample: Sample, call: Callable[..., Any] | None = N
     """Hold `heterad.ops.<op>` (or `call`) to the rule on one sample: the outputs and the gradient of every leaf.
 
     Errors are norm-wise: two correct orders of float32 operations flip a few masks of the soft threshold, and single
-    entries next to a kink then differ.
+    entries next to a kink then differ. The gradient of a single number, which has no entries to average over, is
+    judged by those of eight gradients from above: of one alone plain torch's error is a matter of luck (of mu's, seen
+    from 1e-7 to 6e-6 for one shape, and on one sample thirteen times less on one processor than usual).
 
     Raises:
         AssertionError: naming the op, the sample, the output or gradient, its error and the error that was allowed.
