@@ -97,8 +97,8 @@ class AHL:
         self.support, self.query = self._mixtures(x, normal, cluster, rng)
         judged = self.query if recipe.learn_on == "query" else self.support
         self._trains, self._judges = self.support.batches(generator), judged.batches(generator)
-        self._names = [name for name, p in model.named_parameters() if p.requires_grad]
-        if not self._names:
+        self._shapes = {name: p.shape for name, p in model.named_parameters() if p.requires_grad}
+        if not self._shapes:
             raise ValueError("base: expected parameters to train, got none")
         self.weights = x.new_full((len(self.distributions),), 1 / len(self.distributions))
         self.generalisation = Generalisation(self.distributions, y, generator, recipe.window, recipe.temperature)
@@ -164,7 +164,7 @@ class AHL:
     def _parameters(self) -> Tensor:
         """What is trained of g, ``[P]``."""
         parameters = dict(self.model.named_parameters())
-        return torch.cat([parameters[name].flatten() for name in self._names])
+        return torch.cat([parameters[name].flatten() for name in self._shapes])
 
     def draw_loss(self) -> Tensor:
         """Eq. (4) on fresh batches: sum_i w_i L(query_i; theta_i), theta_i adapted to support_i from theta_g."""
@@ -207,9 +207,8 @@ class AHL:
 
     def heads(self, theta: Tensor, x: Tensor, *, same_rows: bool = False) -> dict[str, Tensor]:
         """Scores ``[T, n]`` by head of rows ``x [T, n, ...]``, or of rows ``x [n, ...]`` that all models share."""
-        shapes = [self.model.get_parameter(name).shape for name in self._names]
-        parts = theta.split([shape.numel() for shape in shapes], -1)
-        stack = {name: part.view(-1, *s) for name, s, part in zip(self._names, shapes, parts, strict=True)}
+        parts = theta.split([shape.numel() for shape in self._shapes.values()], -1)
+        stack = {name: part.view(-1, *shape) for (name, shape), part in zip(self._shapes.items(), parts, strict=True)}
         each = vmap(lambda p, rows: functional_call(self.model, p, (rows,)), in_dims=(0, None if same_rows else 0))
         return each(stack, x)
 
