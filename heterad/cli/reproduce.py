@@ -12,10 +12,7 @@ import tyro
 
 from heterad.cli.options import refuse
 from heterad.cli.progress import bars
-from heterad.data.arrays import read_arrays
 from heterad.data.whole_file import writable_file
-from heterad.experiments.ahl_sets import BUILT_IN
-from heterad.experiments.meta_sets import load_set
 from heterad.experiments.runs import complete
 from heterad.experiments.table import Options
 from heterad.experiments.tables import TABLES
@@ -69,7 +66,7 @@ def reproduce(
     if not keys:
         raise ValueError("seeds, methods, datasets, label-ratios: expected at least one of each, got none of some")
     file = writable_file(out or Path(f"{table}{'-smoke' if smoke else ''}.jsonl"))
-    run, check = partial(_run, table, data), partial(_read_data, data)
+    run, check = partial(_run, table, data), partial(_read_data, table, data)
     try:
         with bars() as report:
             rows = complete(file, keys, run, jobs=jobs, report=partial(report, table), check=check)
@@ -86,14 +83,10 @@ def _run(table: str, data: Path | None, key):
     return TABLES[table].run(key, data)
 
 
-def _read_data(data: Path | None, keys: Sequence[Mapping[str, Any]]) -> None:
+def _read_data(table: str, data: Path | None, keys: Sequence[Mapping[str, Any]]) -> None:
     """Read every data set of these runs, fetched where that is possible, so that none fails hours later, at its turn.
 
     Keys name it as ``dataset`` or ``timing`` (of Kumagai et al.) or ``set`` (of AHL's tables).
     """
-    for name in dict.fromkeys(key.get("dataset") or key.get("timing") for key in keys if "set" not in key):
-        load_set(str(name), data)
-    for name in dict.fromkeys(key["set"] for key in keys if key.get("set") not in (None, *BUILT_IN)):
-        if data is None:
-            raise ValueError(f"data: expected a folder with {name}.npz, got none")
-        read_arrays(data / f"{name}.npz")
+    for name in dict.fromkeys(key[of] for key in keys for of in ("dataset", "timing", "set") if of in key):
+        TABLES[table].read(name, data)

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from heterad.data.arrays import read_arrays
+from heterad.data.arrays import read_labelled
 from heterad.detectors.devnet import DevNetDetector
+from heterad.experiments.ahl_sets import set_file
 from heterad.experiments.statistics import with_error
 from heterad.experiments.table import Row
 
@@ -104,10 +105,8 @@ def run_cell(key: Mapping[str, Any], data: Path | None) -> dict[str, float]:
     """
     from sklearn.metrics import average_precision_score, roc_auc_score
 
-    if data is None:
-        raise ValueError(f"data: expected a folder with {key['set']}.npz, got none")
-    arrays = _read(data / f"{key['set']}.npz")
-    split = split_rows(arrays["X"].astype(np.float32), arrays["y"], np.random.default_rng(key["seed"]))
+    arrays = read_set(key["set"], data)
+    split = split_rows(arrays["X"], arrays["y"], np.random.default_rng(key["seed"]))
     detector = DevNetDetector(epochs=key.get("epochs", 50), scale=None, random_state=key["seed"])
     scores = detector.fit(split.x, split.y).decision_function(split.test_x)
     return {
@@ -117,8 +116,13 @@ def run_cell(key: Mapping[str, Any], data: Path | None) -> dict[str, float]:
 
 
 @lru_cache(maxsize=1)
-def _read(path: Path) -> dict[str, np.ndarray]:
-    return read_arrays(path)
+def read_set(name: str, folder: Path | None) -> dict[str, np.ndarray]:
+    """``X`` and ``y`` of one of ``SETS``.
+
+    Raises:
+        OSError, ValueError: as ``read_labelled`` and ``set_file``.
+    """
+    return read_labelled(set_file(folder, name), ["y"])
 
 
 def report(rows: Sequence[Row]) -> str:

@@ -83,6 +83,11 @@ def _splits(data: Path | None, name: str, number: int, shots: int, hard: bool) -
     return drawn
 
 
+def read_tasks(name: str, data: Path | None) -> list[Task]:
+    """The tasks of a data set, as the first split has them."""
+    return tasks(data, name, 0)
+
+
 @lru_cache(maxsize=1)
 def _tasks(data: Path | None, name: str, number: int) -> list[Task]:
     return tasks(data, name, number)
@@ -144,7 +149,7 @@ def _table(
     than: str | None = None,
 ) -> Table:
     keys = partial(cells, table=name, sets=sets, names=names, shots=shots)
-    return Table(name, title, keys, run, partial(protocol_report, table=name, than=than), options=OPTIONS)
+    return Table(name, title, keys, run, read_tasks, partial(protocol_report, table=name, than=than), options=OPTIONS)
 
 
 AHL_TABLES: tuple[Table, ...] = (
@@ -184,6 +189,7 @@ AHL_TABLES: tuple[Table, ...] = (
         "DevNet's own protocol on two of its data sets",
         devnet_cells,
         ahl_devnet.run_cell,
+        ahl_devnet.read_set,
         ahl_devnet.report,
         options=frozenset({"splits", "datasets"}),
     ),

@@ -107,13 +107,18 @@ def tasks(folder: str | os.PathLike[str] | None, name: str, seed: int) -> list[T
         return BUILT_IN[name](seed)
     if name not in SETS:
         raise ValueError(f"set: expected one of {', '.join([*SETS, *BUILT_IN])}, got {name!r}")
-    if folder is None:
-        raise ValueError(f"data: expected a folder with {name}.npz, got none")
-    arrays = read_arrays(file := Path(folder) / f"{name}.npz")
+    arrays = read_arrays(file := set_file(folder, name))
     try:
         return SETS[name](arrays, seed)
     except KeyError as error:
         raise ValueError(f"{file}: expected an array {error}, got {', '.join(arrays)}") from None
+
+
+def set_file(folder: str | os.PathLike[str] | None, name: str) -> Path:
+    """The file of a data set; ValueError where there is no folder."""
+    if folder is None:
+        raise ValueError(f"data: expected a folder with {name}.npz, got none")
+    return Path(folder) / f"{name}.npz"
 
 
 def split_task(task: Task, shots: int, rng: np.random.Generator, *, hard: bool) -> Split:

@@ -45,6 +45,7 @@ class Table:
         keys: what identifies each run under the options, JSON-able; raises ValueError for a name it does not know.
         run: does one run, given its key and the folder of the data, and returns its results, or a row of results for
             each of several cells; a function of a module, so that other processes can run it.
+        read: reads a data set, given its name and the folder of the data, only to say at once what is wrong with it.
         report: the table of the rows that are its own, as text; empty if none are.
         draw: draws its pictures of the rows into a folder, and returns the files; None has none.
         options: names of the ``Options`` that its runs depend on.
@@ -54,6 +55,7 @@ class Table:
     title: str
     keys: Callable[[Options], list[dict[str, Any]]]
     run: Callable[[Mapping[str, Any], Path | None], Mapping[str, Any] | Sequence[Mapping[str, Any]]]
+    read: Callable[[str, Path | None], object]
     report: Callable[[Sequence[Row]], str]
     draw: Callable[[Sequence[Row], Path], list[Path]] | None = None
     options: frozenset[str] = frozenset({"splits", "label_ratios", "datasets", "methods", "seeds", "grid"})

@@ -93,7 +93,9 @@ def test_bad_arguments(arguments: list[str], message: str, tmp_path, capsys) -> 
         (["table1", "--datasets", "isolet", "mnist_r"], r"mnist_r\.npz: expected an \.npz file of plain arrays"),
         (["table3"], r"mnist_r\.npz: expected an \.npz file of plain arrays"),
         (["ahl-hard", "--datasets", "digits", "omniglot"], r"omniglot\.npz: No such file"),
-        (["ahl-devnet"], r"devnet_annthyroid\.npz: No such file"),
+        (["ahl-hard", "--datasets", "aitex"], r"aitex\.npz: expected an array 'blank', got X, y"),
+        (["ahl-devnet"], r"devnet_annthyroid\.npz: expected arrays X, y, got none called y"),
+        (["ahl-devnet", "--datasets", "devnet_unsw_backdoor"], r"devnet_unsw_backdoor\.npz: No such file"),
     ],
 )
 def test_data_that_are_not_there_end_all_before_the_first_run(
@@ -101,6 +103,8 @@ def test_data_that_are_not_there_end_all_before_the_first_run(
 ) -> None:
     np.savez(tmp_path / "isolet.npz", X=np.ones((2, 2)), y=np.ones(2), domain=np.ones(2))
     (tmp_path / "mnist_r.npz").write_bytes(b"PK")
+    np.savez(tmp_path / "aitex.npz", X=np.ones((2, 4, 4)), y=np.ones(2))
+    np.savez(tmp_path / "devnet_annthyroid.npz", X=np.ones((2, 2)))
     monkeypatch.setattr("heterad.cli.reproduce._run", lambda *_: {}["no run is done"])
     assert run(["reproduce", *arguments, "--data", str(tmp_path), "--out", str(tmp_path / "out.jsonl")]) == 2
     assert re.fullmatch(f"heterad: .*{message}.*\n", capsys.readouterr().err)
