@@ -85,13 +85,15 @@ def score(
     device: str,
 ) -> None:
     """Score images or rows."""
-    n, n_odd = score_ahl(
-        model,
-        data,
-        out,
-        contamination=contamination,
-        threshold=threshold,
-        skip_unreadable=skip_unreadable,
-        device=device,
-    )
+    with bars() as report:
+        n, n_odd = score_ahl(
+            model,
+            data,
+            out,
+            contamination=contamination,
+            threshold=threshold,
+            skip_unreadable=skip_unreadable,
+            device=device,
+            report=report,
+        )
     print(f"Scored {n}, {n_odd} of them anomalous. Wrote {out}.")

@@ -20,7 +20,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from heterad.experiments.demo import Report
+from heterad.train import Report
 
 
 class Rate(ProgressColumn):

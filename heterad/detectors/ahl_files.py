@@ -14,11 +14,12 @@ from heterad.data.row_files import RowFiles, holds_tables
 from heterad.data.tables import read_table, write_table
 from heterad.data.whole_file import spare
 from heterad.detectors.ahl import AHLDetector
-from heterad.detectors.gather import Report
 from heterad.detectors.image_features import SMALL
-from heterad.train import read_tensors
+from heterad.train import Report, read_tensors
 
 Source = str | os.PathLike[str]
+
+AT_ONCE = 256  # images scored at a time, so that memory holds the feature maps of no more
 
 
 class Fitted(NamedTuple):
@@ -141,6 +142,7 @@ def score_ahl(
     threshold: float | None = None,
     skip_unreadable: bool = False,
     device: str | None = None,
+    report: Report | None = None,
 ) -> tuple[int, int]:
     """Score the images of a folder or the rows of files by a model that ``AHLDetector.save`` wrote.
 
@@ -153,6 +155,7 @@ def score_ahl(
         threshold: the score above which a row is labelled anomalous, instead.
         skip_unreadable: leave out images that cannot be decoded instead of raising.
         device: where to compute.
+        report: told how many of the images are scored ("scoring"), from 0 on, and of how many.
 
     Returns:
         How many were scored, and how many of them are anomalous.
@@ -169,18 +172,29 @@ def score_ahl(
             raise ValueError(f"data: expected one folder of images, as the model learned from, got {len(paths)} paths")
         height, width = detector.input_shape_[1:]
         found = read_image_folder(paths[0], size=(height, width), skip_unreadable=skip_unreadable, normals=False)
-        x, names = found.x, {"file": np.array([str(file) for file in found.files])}
+        names = {"file": np.array([str(file) for file in found.files])}
+        scores = _score_images(detector, found.x, report)
     else:
         if skip_unreadable:
             raise ValueError("skip_unreadable: has no meaning for files of rows")
         files = _row_files(paths)
         spare(out, files.files)
         table = read_table(files, features=detector.feature_names_in_.tolist())
-        x, names = table.x, {"row": np.arange(table.x.num_rows)}
-    scores = detector.decision_function(x)
+        names = {"row": np.arange(table.x.num_rows)}
+        scores = detector.decision_function(table.x)
     labels = (scores > detector.threshold_).astype(int)
     write_table(out, {**names, "score": scores, "label": labels})
     return len(scores), int(labels.sum())
+
+
+def _score_images(detector: AHLDetector, images: np.ndarray, report: Report | None) -> np.ndarray:
+    tell: Report = report or (lambda stage, done, total: None)
+    tell("scoring", 0, len(images))
+    parts = []
+    for i in range(0, len(images), AT_ONCE):
+        parts.append(detector.decision_function(images[i : i + AT_ONCE]))
+        tell("scoring", min(i + AT_ONCE, len(images)), len(images))
+    return np.concatenate(parts)
 
 
 def _holds_images(path: Path) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +13,11 @@ from heterad.data.reservoir import Reservoir
 from heterad.data.row_files import RowFiles, Rows
 from heterad.detectors.adapted_tasks import UnusableError
 from heterad.methods.robust_meta import Adapted
-from heterad.train import read_tensors, write_tensors
+from heterad.train import Report, read_tensors, write_tensors
 
 if TYPE_CHECKING:
     from heterad.detectors.robust_meta import RobustMetaDetector
 
-Report = Callable[[str, int, int], None]
 MEMORY = 128 << 20  # bytes of rows gathered in one pass over the files
 LEAST = 2  # rows that can be adapted to
 AT_ONCE = 256  # tasks handed on from the reservoir

@@ -17,10 +17,10 @@ from heterad.data.row_files import RowFiles, Rows, counted, shortened
 from heterad.data.whole_file import spare
 from heterad.detectors import model_file
 from heterad.detectors.adapted_tasks import UnusableError
-from heterad.detectors.gather import LEAST, GatheredTasks, Report
+from heterad.detectors.gather import LEAST, GatheredTasks
 from heterad.detectors.robust_meta import RobustMetaDetector
 from heterad.detectors.thresholds import check_share
-from heterad.train import ALONE, Processes
+from heterad.train import ALONE, Processes, Report
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -31,12 +31,10 @@ from heterad.detectors.thresholds import ThresholdMixin
 from heterad.methods.ahl import AHL, AHLRecipe
 from heterad.methods.supervised import Recipe, fit_scorer
 from heterad.nn.scorer import Scorer
-from heterad.train import Loop, each
+from heterad.train import Loop, Report, each
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-    from heterad.detectors.gather import Report
 
 CHUNK = 2**22  # numbers scored at a time, so that memory does not grow with X
 

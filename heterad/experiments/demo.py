@@ -26,11 +26,9 @@ from heterad.detectors import RobustMetaDetector
 from heterad.experiments import pictures
 from heterad.experiments.baselines import isolation_forest, one_class_svm, robust_autoencoders
 from heterad.ops import roc_auc
+from heterad.train import Report
 
 PICTURED = 0.4  # contamination of the support set in the pictures, as in the paper's Fig. 4
-
-Report = Callable[[str, int, int], None]
-"""Told the name of a stage, how much of it is done, and how much there is."""
 
 
 class Size(NamedTuple):

@@ -4,7 +4,7 @@ from heterad.train.checkpoint import keep
 from heterad.train.distributed import ALONE, Processes, join
 from heterad.train.files import read_tensors, write_tensors
 from heterad.train.graph import Graph
-from heterad.train.logs import JSONLog, TensorBoardLog, each
+from heterad.train.logs import JSONLog, Report, TensorBoardLog, each
 from heterad.train.loop import Loop, Settings
 from heterad.train.vector import Vector
 
@@ -14,6 +14,7 @@ __all__ = [
     "JSONLog",
     "Loop",
     "Processes",
+    "Report",
     "Settings",
     "TensorBoardLog",
     "Vector",

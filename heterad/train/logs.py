@@ -12,6 +12,9 @@ from heterad.train.loop import Loop
 
 Callback = Callable[[Loop], None]
 
+Report = Callable[[str, int, int], None]
+"""Told the name of a stage, how much of it is done, and how much there is."""
+
 
 def each(*callbacks: Callback | None) -> Callback:
     """One callback that calls several in turn; None stands for none.

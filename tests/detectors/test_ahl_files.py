@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from heterad.detectors import image_features
+from heterad.data.images import read_image_folder
+from heterad.detectors import ahl_files, image_features
 from heterad.detectors.ahl_files import fit_ahl, score_ahl
 
 Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
@@ -48,13 +49,20 @@ def test_images_learned_from(folder: Path, options, counts) -> None:
     assert told[-2:] == [("training", 0, 1), ("training", 1, 1)]
 
 
-def test_images_are_scored_by_the_saved_model(folder: Path, tmp_path: Path) -> None:
-    fit_ahl(folder, base="devnet", epochs=1).detector.save(tmp_path / "m.safetensors")
-    n, n_odd = score_ahl(tmp_path / "m.safetensors", folder, tmp_path / "s.csv", contamination=0.4)
+def test_images_are_scored_by_the_saved_model(folder: Path, tmp_path: Path, monkeypatch) -> None:
+    detector, told = fit_ahl(folder, base="devnet", epochs=1).detector, []
+    detector.save(tmp_path / "m.safetensors")
+    monkeypatch.setattr(ahl_files, "AT_ONCE", 10)
+    n, n_odd = score_ahl(
+        tmp_path / "m.safetensors", folder, tmp_path / "s.csv", contamination=0.4, report=lambda *at: told.append(at)
+    )
+    assert told == [("scoring", 0, 16), ("scoring", 10, 16), ("scoring", 16, 16)]
     assert fit_ahl(folder, base="devnet", epochs=1)[1:] == (8, 2, 1)  # though s.csv lies in it now
     found = columns(tmp_path / "s.csv")
     assert n == len(found["file"]) == 16
     assert n_odd == sum(found["label"]) > 0
+    x = read_image_folder(folder, normals=False).x
+    np.testing.assert_allclose(found["score"], detector.decision_function(x), rtol=1e-5)
     plain = tmp_path / "plain"
     plain.mkdir()
     Image.new("L", (50, 40)).save(plain / "0.png")
