@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
+from heterad.data.partition import anomaly_distributions, cluster_normals
 from heterad.detectors.ahl import AHLDetector
 from heterad.detectors.devnet import DevNetDetector
 from heterad.detectors.dra import DRADetector
 from heterad.detectors.scored import ScoredDetector
 from heterad.experiments.ahl_sets import Split
+from heterad.methods.ahl import AHLRecipe
 
 Method = Callable[[Split, int], np.ndarray]
 """Scores of the test rows of a split, given a seed."""
@@ -60,6 +62,26 @@ def by_ensemble(detector: ScoredDetector, n: int = N_ENSEMBLE) -> Method:
 
     def scores(split: Split, seed: int) -> np.ndarray:
         return np.mean([by_detector(detector)(split, 1000 * seed + i) for i in range(n)], axis=0)
+
+    return scores
+
+
+def by_distributions(detector: ScoredDetector, n_clusters: int = AHLRecipe.n_clusters) -> Method:
+    """The mean score of detectors that learn from one simulated distribution each: AHL's data without its learning.
+
+    Each is given the normals of two clusters, or all, and the seen anomalies, as support and query set together.
+    """
+
+    def scores(split: Split, seed: int) -> np.ndarray:
+        rng = np.random.default_rng(seed)
+        normal, anomaly = np.flatnonzero(split.y == 0), np.flatnonzero(split.y == 1)
+        cluster = cluster_normals(split.x[normal], n_clusters, rng)
+        found = []
+        for i, d in enumerate(anomaly_distributions(normal, anomaly, cluster, rng)):
+            rows = np.concatenate([d.support_normal, d.query_normal, d.query_anomaly])
+            own = split._replace(x=split.x[rows], y=split.y[rows])
+            found.append(by_detector(detector)(own, 1000 * seed + i))
+        return np.mean(found, axis=0)
 
     return scores
 
@@ -166,5 +188,6 @@ def ablations(data: str, *, smoke: bool = False) -> dict[str, Method]:
     return {
         "DRA": by_detector(detectors["DRA"]),
         "DRA ensemble": by_ensemble(detectors["DRA"]),
+        "DRA of each distribution": by_distributions(detectors["DRA"]),
         **{name: by_detector(clone(full).set_params(**options)) for name, options in parts.items()},
     }

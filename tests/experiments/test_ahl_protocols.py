@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from heterad.detectors import image_features
+from heterad.detectors import DRADetector, image_features
 from heterad.experiments import ahl_methods, ahl_tables
 from heterad.experiments.ahl_protocols import AHL_TABLES
 from heterad.experiments.ahl_sets import (
@@ -136,6 +136,26 @@ def test_a_table_runs_and_is_reported(name: str) -> None:
     assert table.report([{"table": "another"}]) == ""
     whole = [{**row, "smoke": False, "auroc": 0.25} for row in rows]
     assert "| 25.0 |" in " ".join(table.report([*rows, *whole]).split())
+
+
+def test_an_ensemble_of_distributions_gives_each_two_clusters_of_normals_or_all() -> None:
+    class Told(DRADetector):
+        def fit(self, X, y):
+            given.append((X[y == 0, 0], X[y == 1, 0]))
+            return self
+
+        def decision_function(self, X):
+            return X[:, 0] * len(given)
+
+    given: list[tuple[np.ndarray, np.ndarray]] = []
+    cluster = np.repeat([10.0, 20.0, 30.0], 6)
+    x = np.concatenate([cluster + np.arange(18) / 100, [50, 51, 52]])[:, None]
+    split = Split(x, np.repeat([0, 1], [18, 3]), np.ones((4, 1)), np.zeros(4))
+    scores = ahl_methods.by_distributions(Told())(split, 0)
+    assert sorted(len(normals) for normals, _ in given) == [12] * 6 + [18]
+    assert sorted({tuple(np.unique(normals // 10)) for normals, _ in given}) == [(1, 2), (1, 2, 3), (1, 3), (2, 3)]
+    assert all(sorted(anomalies) == [50, 51, 52] for _, anomalies in given)
+    np.testing.assert_allclose(scores, (1 + 2 + 3 + 4 + 5 + 6 + 7) / 7)
 
 
 def test_cross_domain_tunes_on_the_other_normals() -> None:
