@@ -35,11 +35,13 @@ class MetaLearner(nn.Module, ABC):
             s >= 0.
         vector: while the learner is trained all its parameters as one leaf, else None; see ``heterad.train.Vector``.
         log_odds: whether scores are a classifier's logarithms of s, of any sign.
+        unit: the score of a row of which nothing is known, about, where scores are squared distances.
     """
 
     outer: str = "auc"
     vector: Tensor | None = None
     log_odds: ClassVar[bool] = False
+    unit: float = 1.0
 
     @abstractmethod
     def adapt(self, support: Tensor, mask: Tensor | None = None) -> Any:
@@ -71,20 +73,20 @@ class MetaLearner(nn.Module, ABC):
         """The outer loss of each task, ``[B]``.
 
         1 - smoothed AUC of the query set, or the cross-entropy; for a task without labelled anomalies the mean score
-        of its normals per feature, or of a classifier, whose scores have no least value, their cross-entropy. Of the
+        of its normals in ``unit``, or of a classifier, whose scores have no least value, their cross-entropy. Of the
         latter, the share ``trim`` with the highest scores is left out: what is called normal there may only be
         unlabelled.
 
         Source:
-            Kumagai et al. (2023), Eq. (10), appendix F.3 for the cross-entropy and appendix A (there summed, here
-            averaged over the features, so that both kinds of tasks weigh alike).
+            Kumagai et al. (2023), Eq. (10), appendix F.3 for the cross-entropy and appendix A (there not divided
+            by ``unit``, as is done here so that both kinds of tasks weigh alike).
         """
         return self.loss_of(*self._sides(episodes), episodes, trim)
 
     def loss_of(self, anomalies: Tensor, normals: Tensor, episodes: Episodes, trim: float) -> Tensor:
         """The outer loss of each task, given the scores of its query set's anomalies and normals."""
         p_mask, n_mask = episodes.anomaly_mask, episodes.normal_mask
-        errors = softplus(normals) if self.log_odds else normals / episodes.rows.shape[-1]
+        errors = softplus(normals) if self.log_odds else normals / self.unit
         if anomalies.shape[-1] == 0:
             return _trimmed_mean(errors, n_mask, trim)
         if self.outer == "auc":

@@ -111,6 +111,7 @@ class RobustMeta(MetaLearner):
             center_dim=embed_dim if formulation == "svdd" else None,
             per_feature=per_feature,
         )
+        self.unit = embed_dim if formulation == "svdd" else n_features  # ||c||², or ||x||² of standardised rows
 
     def adapt(self, support: Tensor, mask: Tensor | None = None) -> Adapted:
         """Algorithm 1, lines 5 to 9."""

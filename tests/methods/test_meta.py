@@ -21,6 +21,7 @@ class Distance(MetaLearner):
     def __init__(self, n_features: int = 2) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(n_features))
+        self.unit = n_features
 
     def adapt(self, support: Tensor, mask: Tensor | None = None) -> Tensor:
         if mask is None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import numpy as np
 import pytest
 import torch
 
-from heterad.data import TaskSet
+from heterad.data import TaskSet, toy_tasks
 from heterad.methods import RobustMeta, Sampling, meta_fit
+from heterad.methods.baselines import BASELINES
 from heterad.methods.meta import MetaLearner, with_foreign
 from heterad.train import Settings
 
@@ -97,3 +101,21 @@ def test_a_classifier_of_tasks_without_anomalies_has_a_least_loss(outer: str) ->
         normals = drawn.query[0, drawn.n_anomalies :, 0]
         expected = torch.nn.functional.binary_cross_entropy_with_logits(normals, torch.zeros_like(normals))
         torch.testing.assert_close(learner.loss(drawn)[0], expected)
+
+
+@pytest.mark.parametrize(
+    ("make", "unit"),
+    [
+        (partial(RobustMeta, embed_dim=6), 3),  # the features of a row
+        (partial(RobustMeta, embed_dim=6, formulation="svdd"), 6),  # the ones of a center
+        (partial(BASELINES["np"], radius=2.0), 4),  # of a sphere
+        (partial(BASELINES["rproto"], radius=2.0), 4),
+    ],
+)
+def test_errors_of_normals_are_in_units_of_what_a_score_is_made_of(make, unit: int) -> None:
+    learner = make(3, torch.Generator().manual_seed(0))
+    lone = toy_tasks(2, 20, n_features=3)
+    tasks = TaskSet(lone.x, np.where(lone.y == 1, -1, lone.y), lone.groups)
+    drawn = tasks.episodes(torch.arange(2), torch.Generator().manual_seed(0))
+    scores = learner.score(drawn.query, learner.adapt(drawn.support))
+    torch.testing.assert_close(learner.loss(drawn), scores.mean(-1) / unit)

@@ -54,6 +54,7 @@ class NP(MetaLearner):
     ) -> None:
         super().__init__()
         self.radius = positive("radius", radius)
+        self.unit = radius**2
         self.task_encoder = SetEncoder(n_features, task_dim, generator, hidden=hidden)
         self.autoencoder = MLP((n_features, hidden, hidden, hidden, n_features), generator, context=task_dim)
 

@@ -57,6 +57,7 @@ class Proto(MetaLearner):
         super().__init__()
         self.network = MLP((n_features, hidden, hidden, hidden, embed_dim), generator)
         self.radius = positive("radius", radius)
+        self.unit = radius**2
 
     def embed(self, x: Tensor) -> Tensor:
         """Embeddings ``[..., E]`` of rows ``[..., D]``, on the sphere."""
