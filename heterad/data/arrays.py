@@ -44,15 +44,19 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
             raise OSError(f"{path}: expected an .npz file of plain arrays, got one that is not ({error})") from None
 
 
-def read_labelled(path: str | os.PathLike[str], labels: Sequence[str] = ("y", "domain")) -> dict[str, np.ndarray]:
+def read_labelled(
+    path: str | os.PathLike[str], labels: Sequence[str] = ("y", "domain"), *, images: bool = False
+) -> dict[str, np.ndarray]:
     """Read rows ``X`` of an .npz file and what labels them.
 
     Args:
         path: the file.
         labels: names of arrays with a value for each row.
+        images: whether the rows are grey images of bytes.
 
     Returns:
-        Arrays by name: ``X [n, d]`` float32, finite, and every label ``[n]``; others that the file holds are left out.
+        Arrays by name: ``X [n, d]`` float32, finite, or images ``[n, H, W]`` uint8, and every label ``[n]``; others that
+        the file holds are left out.
 
     Raises:
         OSError: the file cannot be read, or is not as described; names it and the array.
@@ -71,10 +75,15 @@ def read_labelled(path: str | os.PathLike[str], labels: Sequence[str] = ("y", "d
     if missing := [name for name in ("X", *labels) if name not in arrays]:
         raise OSError(f"{path}: expected arrays {', '.join(('X', *labels))}, got none called {', '.join(missing)}")
     x = arrays["X"]
-    if x.ndim != 2 or x.size == 0 or x.dtype.kind not in "buif":
-        raise OSError(f"{path}: X: expected numbers of shape [n, d], got {x.dtype} of shape {list(x.shape)}")
+    wanted, fits = (
+        ("images, uint8 of shape [n, H, W]", x.ndim == 3 and x.dtype == np.uint8)
+        if images
+        else ("numbers of shape [n, d]", x.ndim == 2 and x.dtype.kind in "buif")
+    )
+    if not fits or x.size == 0:
+        raise OSError(f"{path}: X: expected {wanted}, got {x.dtype} of shape {list(x.shape)}")
     with np.errstate(over="ignore"):
-        x = x.astype(np.float32)
+        x = x if images else x.astype(np.float32)
     if bad := x.size - int(np.isfinite(x).sum()):
         row = int(np.flatnonzero(~np.isfinite(x).all(1))[0])
         raise OSError(

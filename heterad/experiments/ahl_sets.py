@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from heterad.data.arrays import read_arrays
+from heterad.data.arrays import read_labelled
 from heterad.detectors.image_features import SMALL, learn_backbone
 from heterad.nn.backbone import extract_maps
 
@@ -40,7 +40,7 @@ class Split(NamedTuple):
 
 
 def _by_category(arrays: dict[str, np.ndarray], seed: int) -> list[Task]:
-    x, y, category = arrays["X"].astype(np.float32), arrays["y"], arrays["domain"]
+    x, y, category = arrays["X"], arrays["y"], arrays["domain"]
     return [
         Task(str(c), x[category == c], np.where(y[category == c] == 1, 0, NORMAL)) for c in np.unique(category).tolist()
     ]
@@ -48,9 +48,9 @@ def _by_category(arrays: dict[str, np.ndarray], seed: int) -> list[Task]:
 
 def _by_class(arrays: dict[str, np.ndarray], seed: int) -> list[Task]:
     """Some classes, drawn with the seed, are normal together; each other one is a class of anomalies."""
-    x, y = arrays["X"].astype(np.float32), arrays["y"]
-    drawn = np.random.default_rng([seed, 1]).permutation(np.unique(y))[:N_NORMAL_CLASSES]
-    return [Task("", x, np.where(np.isin(y, drawn), NORMAL, y))]
+    names, y = np.unique(arrays["y"], return_inverse=True)
+    drawn = np.random.default_rng([seed, 1]).permutation(len(names))[:N_NORMAL_CLASSES]
+    return [Task("", arrays["X"], np.where(np.isin(y, drawn), NORMAL, y))]
 
 
 def _solar_cells(arrays: dict[str, np.ndarray], seed: int) -> list[Task]:
@@ -72,13 +72,21 @@ def _digits(seed: int) -> list[Task]:
     return _by_class({"X": x, "y": digit}, seed)
 
 
-SETS: dict[str, Callable[[dict[str, np.ndarray], int], list[Task]]] = {
-    "mvtec_resnet18": _by_category,
-    "isolet": _by_class,
-    "mnist_r": _by_class,
-    "omniglot": _by_class,
-    "elpv": _solar_cells,
-    "aitex": _fabrics,
+class Source(NamedTuple):
+    """How a file of rows ``X`` and labels is made tasks of, given a seed."""
+
+    tasks: Callable[[dict[str, np.ndarray], int], list[Task]]
+    labels: tuple[str, ...] = ("y",)
+    images: bool = False
+
+
+SETS = {
+    "mvtec_resnet18": Source(_by_category, ("y", "domain")),
+    "isolet": Source(_by_class),
+    "mnist_r": Source(_by_class),
+    "omniglot": Source(_by_class),
+    "elpv": Source(_solar_cells, ("y", "domain"), images=True),
+    "aitex": Source(_fabrics, ("y", "defect", "blank"), images=True),
 }
 BUILT_IN = {"digits": _digits}
 ONE_CLASS = ("mvtec_resnet18",)  # sets whose anomalies have no classes, so that none can be kept unseen
@@ -96,7 +104,7 @@ def tasks(folder: str | os.PathLike[str] | None, name: str, seed: int) -> list[T
         One task, or one for each category.
 
     Raises:
-        OSError, ValueError: the file cannot be read or lacks an array; the name is unknown; there is no folder.
+        OSError, ValueError: as ``read_labelled``; the name is unknown; there is no folder.
 
     Example:
         >>> [task] = tasks(None, "digits", 0)
@@ -107,11 +115,8 @@ def tasks(folder: str | os.PathLike[str] | None, name: str, seed: int) -> list[T
         return BUILT_IN[name](seed)
     if name not in SETS:
         raise ValueError(f"set: expected one of {', '.join([*SETS, *BUILT_IN])}, got {name!r}")
-    arrays = read_arrays(file := set_file(folder, name))
-    try:
-        return SETS[name](arrays, seed)
-    except KeyError as error:
-        raise ValueError(f"{file}: expected an array {error}, got {', '.join(arrays)}") from None
+    source = SETS[name]
+    return source.tasks(read_labelled(set_file(folder, name), source.labels, images=source.images), seed)
 
 
 def set_file(folder: str | os.PathLike[str] | None, name: str) -> Path:

@@ -67,8 +67,10 @@ def test_data_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="set: expected one of mvtec_resnet18"):
         tasks(tmp_path, "letters", 0)
     np.savez(tmp_path / "isolet.npz", X=np.zeros((4, 2)))
-    with pytest.raises(ValueError, match=r"isolet\.npz: expected an array 'y', got X"):
-        tasks(tmp_path, "isolet", 0)
+    np.savez(tmp_path / "elpv.npz", X=np.zeros((4, 2, 2)), y=np.zeros(4), domain=np.zeros(4))
+    for name, message in (("isolet", "arrays X, y, got none called y"), ("elpv", "images, uint8 .*, got float64 of")):
+        with pytest.raises(OSError, match=rf"{name}\.npz: .*expected {message}"):
+            tasks(tmp_path, name, 0)
     np.savez(tmp_path / "isolet.npz", X=np.zeros((60, 2)), y=np.arange(60) % 6)
     [key] = tables()["ahl-hard"].keys(Options(splits=1, datasets=("isolet",), methods=("DRA",), shots=(1,)))
     with pytest.raises(ValueError, match="data set isolet: task '': expected two classes of anomalies"):

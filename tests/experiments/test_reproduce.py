@@ -93,7 +93,7 @@ def test_bad_arguments(arguments: list[str], message: str, tmp_path, capsys) -> 
         (["table1", "--datasets", "isolet", "mnist_r"], r"mnist_r\.npz: expected an \.npz file of plain arrays"),
         (["table3"], r"mnist_r\.npz: expected an \.npz file of plain arrays"),
         (["ahl-hard", "--datasets", "digits", "omniglot"], r"omniglot\.npz: No such file"),
-        (["ahl-hard", "--datasets", "aitex"], r"aitex\.npz: expected an array 'blank', got X, y"),
+        (["ahl-hard", "--datasets", "aitex"], r"aitex\.npz: expected arrays X, y, defect, blank, got none called defect, blank"),
         (["ahl-devnet"], r"devnet_annthyroid\.npz: expected arrays X, y, got none called y"),
         (["ahl-devnet", "--datasets", "devnet_unsw_backdoor"], r"devnet_unsw_backdoor\.npz: No such file"),
     ],
