@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -17,7 +18,9 @@ Files = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar=
 
 TEXTS = ("dataset", "timing", "table", "set", "method", "variant")
 PLACES = ("split", "seed", "shots", "anomaly_ratio")
-RESULTS = ("auc", "auroc", "aupr", "seconds", "steps_taken", "train_seconds", "test_seconds")
+SHARES = ("auc", "auroc", "aupr")
+RESULTS = (*SHARES, "seconds", "steps_taken", "train_seconds", "test_seconds")
+KEYS = (*TEXTS, *PLACES, "label_ratio", "grid")
 KINDS: Mapping[str, tuple[str, tuple[type, ...]]] = {
     **dict.fromkeys(TEXTS, ("a text", (str,))),
     **dict.fromkeys((*PLACES, *RESULTS), ("a number", (int, float))),
@@ -37,6 +40,7 @@ def report(files: Files, out: Path | None = None, into: Path | None = None) -> N
     if not files:
         raise ValueError("FILE: expected at least one file, got none")
     by_file = {file: _read(file) for file in files}
+    _check_agreement(by_file)
     rows = [row for file in files for row in by_file[file]]
     names = ", ".join(map(str, files))
     try:
@@ -66,7 +70,22 @@ def _read(file: Path) -> list[Row]:
         for name, (what, kinds) in KINDS.items():
             if name in row and not isinstance(row[name], kinds):
                 raise ValueError(f"{file}, line {number}: expected {what} for {name!r}, got {row[name]!r}")
+        for name in SHARES:
+            if name in row and not 0 <= row[name] <= 1:
+                raise ValueError(f"{file}, line {number}: expected {name!r} from 0 to 1, got {row[name]!r}")
     return rows
+
+
+def _check_agreement(by_file: Mapping[Path, Sequence[Row]]) -> None:
+    """Raise where one run has two results: a mean of both would be of neither."""
+    found: dict[str, tuple[str, list[Any]]] = {}
+    for file, rows in by_file.items():
+        for number, row in enumerate(rows, 1):
+            run = json.dumps({name: row[name] for name in (*KEYS, "task", "smoke") if name in row})
+            here, results = f"{file}, line {number}", [row.get(name) for name in SHARES]
+            there, before = found.setdefault(run, (here, results))
+            if results != before:
+                raise ValueError(f"{there}, and {here}: expected one result of a run, got two of {run}")
 
 
 def _tables(rows: Sequence[Row], files: str) -> dict[str, str]:

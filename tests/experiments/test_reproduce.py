@@ -93,7 +93,10 @@ def test_bad_arguments(arguments: list[str], message: str, tmp_path, capsys) -> 
         (["table1", "--datasets", "isolet", "mnist_r"], r"mnist_r\.npz: expected an \.npz file of plain arrays"),
         (["table3"], r"mnist_r\.npz: expected an \.npz file of plain arrays"),
         (["ahl-hard", "--datasets", "digits", "omniglot"], r"omniglot\.npz: No such file"),
-        (["ahl-hard", "--datasets", "aitex"], r"aitex\.npz: expected arrays X, y, defect, blank, got none called defect, blank"),
+        (
+            ["ahl-hard", "--datasets", "aitex"],
+            r"aitex\.npz: expected arrays X, y, defect, blank, got none called defect, blank",
+        ),
         (["ahl-devnet"], r"devnet_annthyroid\.npz: expected arrays X, y, got none called y"),
         (["ahl-devnet", "--datasets", "devnet_unsw_backdoor"], r"devnet_unsw_backdoor\.npz: No such file"),
     ],
@@ -154,6 +157,8 @@ CELL |= {"anomaly_ratio": 0.1, "auc": 0.5, "seconds": 1.0}
     ("bad", "message"),
     [
         (CELL | {"auc": None}, "line 2: expected a number for 'auc', got None"),
+        (CELL | {"auc": 37}, "line 2: expected 'auc' from 0 to 1, got 37"),
+        (CELL | {"auc": float("nan")}, "line 2: expected 'auc' from 0 to 1, got nan"),
         (CELL | {"label_ratio": "0.2"}, "line 2: expected a number or null for 'label_ratio', got '0.2'"),
         (CELL | {"method": ["ours"]}, r"line 2: expected a text for 'method', got \['ours'\]"),
         ({k: v for k, v in CELL.items() if k != "split"}, "rows as heterad reproduce writes them, got .* 'split'"),
@@ -166,6 +171,17 @@ def test_a_bad_row_is_told_of_with_its_file(bad, message: str, tmp_path, capsys)
     assert run(["report", str(good), str(other)]) == 2
     assert re.fullmatch(rf"heterad: {other}\b.*{message}\n", capsys.readouterr().err)
     assert run(["report", str(good)]) == 0
+
+
+def test_two_results_of_one_run_are_not_averaged(tmp_path, capsys) -> None:
+    first, second = tmp_path / "first.jsonl", tmp_path / "second.jsonl"
+    write_rows(first, [CELL, CELL | {"split": 1}])
+    write_rows(second, [CELL | {"split": 1, "seconds": 2.0}])
+    assert run(["report", str(first), str(second)]) == 0  # the same run, again
+    write_rows(second, [CELL | {"split": 1, "auc": 0.6}])
+    assert run(["report", str(first), str(second)]) == 2
+    message = rf"heterad: {first}, line 2, and {second}, line 1: expected one result of a run, got two of .*\n"
+    assert re.fullmatch(message, capsys.readouterr().err)
 
 
 @pytest.mark.parametrize("text", ["none\n", "<!-- table1 -->\n", "<!-- /table1 -->\n<!-- table1 -->\nkept\n"])
