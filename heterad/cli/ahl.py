@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from heterad.cli.progress import bars
 from heterad.data.row_files import counted
@@ -46,24 +47,22 @@ class AHLOptions:
 
 def fit(
     data: tuple[Path, ...],
-    label: str | None,
-    ignore: tuple[str, ...],
     model: Path,
     options: AHLOptions,
     seed: int,
     device: str,
+    rows: Mapping[str, Any],
 ) -> None:
-    """Fit and save a detector."""
+    """Fit and save a detector; ``rows`` are options of files of rows."""
     given = {field.name: getattr(options, field.name) for field in fields(options)}
     with warnings.catch_warnings(record=True) as notes, bars() as report:
         found = fit_ahl(
             data,
-            label=label,
-            ignore=ignore,
             seed=seed,
             device=device,
             out=model,
             report=report,
+            **rows,
             **given,
         )
     for note in notes:

@@ -34,5 +34,6 @@ def demo(out: Path = Path("heterad-demo"), seed: int = 0, quick: bool = False) -
     console.print(table)
     print(f"Took {found.seconds:.0f} s and wrote to {out}: {', '.join(file.name for file in found.files)}.")
     print(
-        "Next, your own table: heterad fit train.csv --task COLUMN --label COLUMN; heterad score new.csv --task COLUMN"
+        "Next, your own table: heterad fit train.csv --task COLUMN --label COLUMN; "
+        "heterad score model.safetensors new.csv"
     )

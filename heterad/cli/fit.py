@@ -18,7 +18,7 @@ from heterad.detectors.card import remarks, validation
 from heterad.train import JSONLog, TensorBoardLog, each, join
 
 LOOP = {"max_iter", "tasks_per_step", "foreign", "checkpoint", "json_log", "tensorboard", "timeout"}
-META = {"task", "one_hot", "missing", *LOOP}  # what only meta-learning knows
+META = {"task", *LOOP}  # what only meta-learning knows
 Data = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="DATA [DATA ...]")]
 
 
@@ -67,9 +67,12 @@ def fit(
         ahl: Of --method ahl.
     """
     writable_file(model)
+    if seed < 0:
+        raise ValueError(f"seed: expected at least 0, got {seed}")
     if method == "ahl":
         refuse(fit, locals(), META, "with --method ahl")
-        return ahl_commands.fit(data, label, ignore, model, ahl, seed, device)
+        rows = {"label": label, "ignore": ignore, "one_hot": one_hot, "missing": missing}
+        return ahl_commands.fit(data, model, ahl, seed, device, rows)
     ahl.refuse()
     files = RowFiles(data)
     for out in (model, checkpoint, json_log):

@@ -18,4 +18,4 @@ def refuse(command: Callable[..., None], values: Mapping[str, Any], names: Colle
     """
     for option in inspect.signature(command).parameters.values():
         if option.name in names and values[option.name] != option.default:
-            raise ValueError(f"{option.name}: has no meaning {where}")
+            raise ValueError(f"{option.name.replace('_', '-')}: has no meaning {where}")

@@ -55,8 +55,8 @@ def read_labelled(
         images: whether the rows are grey images of bytes.
 
     Returns:
-        Arrays by name: ``X [n, d]`` float32, finite, or images ``[n, H, W]`` uint8, and every label ``[n]``; others that
-        the file holds are left out.
+        Arrays by name: ``X [n, d]`` float32, finite, or images ``[n, H, W]`` uint8, and every label ``[n]``; others
+        that the file holds are left out.
 
     Raises:
         OSError: the file cannot be read, or is not as described; names it and the array.

@@ -90,7 +90,9 @@ def read_image_folder(
         raise ValueError(f"{root}: expected at least one image ({', '.join(SUFFIXES)}), got none")
     sizes = {image.shape: file for image, file in zip(images, files, strict=True)}
     if len(sizes) > 1:
-        named = ", ".join(f"{shape[2]} x {shape[1]} ({file.name})" for shape, file in list(sizes.items())[:3])
+        named = ", ".join(
+            f"{shape[2]} x {shape[1]} ({file.relative_to(root)})" for shape, file in list(sizes.items())[:3]
+        )
         raise ValueError(f"{root}: expected images of one size, got {named}; give a size to resize to")
     defect, in_train = np.array(defects, dtype=str), np.array(train, dtype=bool)
     if normals and not (in_train & (defect == GOOD)).any():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,15 +11,20 @@ from typing import NamedTuple
 import numpy as np
 
 from heterad.data.images import GOOD, ImageSet, is_image, read_image_folder
-from heterad.data.row_files import RowFiles, holds_tables
+from heterad.data.row_files import RowFiles, counted, holds_tables
 from heterad.data.tables import read_table, write_table
 from heterad.data.whole_file import spare
 from heterad.detectors.ahl import AHLDetector
+from heterad.detectors.devnet import DevNetDetector
+from heterad.detectors.dra import DRADetector
 from heterad.detectors.image_features import SMALL
+from heterad.detectors.score_files import name_columns
+from heterad.detectors.scored import ScoredDetector
 from heterad.train import Report, read_tensors
 
 Source = str | os.PathLike[str]
 
+DETECTORS: dict[str | None, type[ScoredDetector]] = {c.__name__: c for c in (AHLDetector, DRADetector, DevNetDetector)}
 AT_ONCE = 256  # images scored at a time, so that memory holds the feature maps of no more
 
 
@@ -36,6 +42,8 @@ def fit_ahl(
     *,
     label: str | None = None,
     ignore: Sequence[str] = (),
+    one_hot: Sequence[str] = (),
+    missing: str = "error",
     base: str = "dra",
     backbone: str = SMALL,
     seen: Sequence[str] = (),
@@ -55,6 +63,8 @@ def fit_ahl(
         data: a folder that holds ``train/good``; or CSV or Parquet files, folders or globs of them.
         label: of files, the column with 1 (seen anomaly), 0 (normal), -1 or nothing (unlabelled, taken as normal).
         ignore: of files, columns that are no features.
+        one_hot: of files, columns of categories; each category becomes a feature that is 1 or 0.
+        missing: of files, "error" refuses rows without some number, "median" puts the column's median there.
         base: "dra" or "devnet".
         backbone: of images; see ``AHLDetector``.
         seen: of images, folders of ``test`` that hold seen anomalies to learn from, beside those of ``train``.
@@ -85,25 +95,29 @@ def fit_ahl(
     paths: list[Source] = [data] if isinstance(data, (str, os.PathLike)) else list(data)
     images = len(paths) == 1 and _holds_images(Path(paths[0]))
     refused = (
-        {"label": label, "ignore": ignore}
+        {"label": label, "ignore": ignore, "one_hot": one_hot, "missing": missing != "error"}
         if images
         else {"seen": seen, "size": size, "skip_unreadable": skip_unreadable, "backbone": backbone != SMALL}
     )
     if given := [name for name, value in refused.items() if value]:
         raise ValueError(f"{given[0]}: has no meaning for {'a folder of images' if images else 'files of rows'}")
+    columns = None
     if images:
         found = read_image_folder(paths[0], size=size, skip_unreadable=skip_unreadable)
         files, (x, y) = found.files, _rows_of(found, seen)
     else:
         tables = _row_files(paths)
-        table = read_table(tables, label=label, ignore=ignore)
+        table = read_table(tables, label=label, ignore=ignore, one_hot=one_hot, missing=missing)
         files = [Path(file) for file in tables.files]
-        x, y = table.x, np.zeros(table.x.num_rows, int) if table.y is None else (table.y == 1).astype(int)
+        x, y, columns = table.x, np.zeros(table.x.num_rows, int) if table.y is None else table.y, table.columns
+        if unlabelled := int((y == -1).sum()):
+            rows = counted(unlabelled, "row")
+            warnings.warn(f"label: {rows} of {len(y):,} without a label are taken as normal", stacklevel=2)
     if out is not None:
         spare(out, files)
-    if (y == 0).sum() < 2:
+    if (n_normal := int((y != 1).sum())) < 2:
         where = Path(paths[0]) / "train" / GOOD if images else tables.name
-        raise ValueError(f"{where}: expected at least two normals to learn from, got {(y == 0).sum()}")
+        raise ValueError(f"{where}: expected at least two normals to learn from, got {n_normal}")
     if shots is not None:
         if shots < 1:
             raise ValueError(f"shots: expected at least 1, got {shots}")
@@ -119,18 +133,15 @@ def fit_ahl(
         device=device,
         random_state=seed,
     )
-    detector.fit(x, y, report=report)
-    n_normal, n_judged = int((y == 0).sum()), len(detector.support_scores_)
+    detector.fit(x, y, report=report, columns=columns)
+    n_judged = len(detector.support_scores_)
     n_kept = n_judged if n_judged < n_normal else 0
-    return Fitted(detector, n_normal - n_kept, int(y.sum()), n_kept)
+    return Fitted(detector, n_normal - n_kept, int((y == 1).sum()), n_kept)
 
 
 def is_ahl(model: Source) -> bool:
-    """Whether a file is a model that ``AHLDetector.save`` wrote; what cannot be read is not."""
-    try:
-        return read_tensors(model)[1].get("kind") == AHLDetector.__name__
-    except (OSError, ValueError):
-        return False
+    """Whether a file is a model of ``AHLDetector`` or one of its bases; what cannot be read is not."""
+    return _kind(model) in DETECTORS
 
 
 def score_ahl(
@@ -144,7 +155,7 @@ def score_ahl(
     device: str | None = None,
     report: Report | None = None,
 ) -> tuple[int, int]:
-    """Score the images of a folder or the rows of files by a model that ``AHLDetector.save`` wrote.
+    """Score the images of a folder or the rows of files by a model of ``AHLDetector`` or one of its bases.
 
     Args:
         model: the file.
@@ -163,7 +174,9 @@ def score_ahl(
     Raises:
         OSError, ValueError: as ``fit_ahl``, and ``AHLDetector.load``; ``out`` is a file that is read.
     """
-    detector = AHLDetector.load(model, device=device)
+    detector = DETECTORS.get(_kind(model), AHLDetector).load(model, device=device)
+    if contamination is not None and threshold is not None:
+        raise ValueError("threshold: expected it or contamination, got both")
     if contamination is not None or threshold is not None:
         detector.set_threshold(contamination=contamination, value=threshold)
     paths: list[Source] = [data] if isinstance(data, (str, os.PathLike)) else list(data)
@@ -179,15 +192,23 @@ def score_ahl(
             raise ValueError("skip_unreadable: has no meaning for files of rows")
         files = _row_files(paths)
         spare(out, files.files)
-        table = read_table(files, features=detector.feature_names_in_.tolist())
+        table = read_table(files, columns=detector.columns_ or name_columns(detector, files))
         names = {"row": np.arange(table.x.num_rows)}
-        scores = detector.decision_function(table.x)
+        scores = detector.decision_function(table.x if hasattr(detector, "feature_names_in_") else table.matrix)
     labels = (scores > detector.threshold_).astype(int)
     write_table(out, {**names, "score": scores, "label": labels})
     return len(scores), int(labels.sum())
 
 
-def _score_images(detector: AHLDetector, images: np.ndarray, report: Report | None) -> np.ndarray:
+def _kind(model: Source) -> str | None:
+    """The class that a model file is of; None if it cannot be read."""
+    try:
+        return read_tensors(model)[1].get("kind")
+    except (OSError, ValueError):
+        return None
+
+
+def _score_images(detector: ScoredDetector, images: np.ndarray, report: Report | None) -> np.ndarray:
     tell: Report = report or (lambda stage, done, total: None)
     tell("scoring", 0, len(images))
     parts = []

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from heterad.data.row_files import counted, shortened
+from heterad.detectors.inputs import LABELS
 from heterad.detectors.model_file import check_version
-from heterad.detectors.robust_meta import LABELS
 from heterad.train import read_tensors
 
 if TYPE_CHECKING:
@@ -91,7 +91,8 @@ def _learned(record: dict[str, Any]) -> str:
     lines = ["## Training\n"]
     if record.get("learned_from"):
         counts = record["learned_from"]
-        lines.append("* Learned from: " + ", ".join(f"{counts[name]} {name}" for name in ("rows", "tasks", *LABELS)))
+        names = [name for name in ("rows", "tasks", *LABELS) if name in counts]
+        lines.append("* Learned from: " + ", ".join(f"{counts[name]} {name}" for name in names))
     lines.append(f"* Steps: {training.get('n_iter_', training.get('n_iter'))}")
     if history.get("seconds"):
         lines.append(f"* Seconds: {history['seconds'][-1]:.1f}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -77,6 +78,12 @@ def read(
     if record.get("kind") != cls.__name__:
         raise ValueError(f"{path}: expected a {cls.__name__}, got a {record.get('kind')}")
     check_version(path, record)
+    check_device(device)
+    for name, value in (options or {}).items():
+        saved = record["configuration"].get(name)
+        if isinstance(saved, dict) and callable(value) and saved.get("factory") != _factory_name(value):
+            about = f"{name}: {path} was saved with the factory {saved.get('factory')!r}, got {_factory_name(value)!r}"
+            warnings.warn(f"{about}; scores are the saved ones only if it does the same", stacklevel=3)
     try:
         detector = cls(**record["configuration"] | {"device": device} | dict(options or {}))
         _fill(detector, tensors, record)
@@ -174,7 +181,8 @@ def _portable(parameters: dict[str, Any]) -> dict[str, Any]:
     }
     if isinstance(plain["random_state"], np.random.RandomState):
         plain["random_state"] = None
-    return {
-        name: {"factory": getattr(value, "__qualname__", type(value).__name__)} if callable(value) else value
-        for name, value in plain.items()
-    }
+    return {name: {"factory": _factory_name(value)} if callable(value) else value for name, value in plain.items()}
+
+
+def _factory_name(factory: Any) -> str:
+    return getattr(factory, "__qualname__", type(factory).__name__)

@@ -15,7 +15,7 @@ from heterad.data.tasks import TaskSet
 from heterad.detectors import model_file
 from heterad.detectors.adapted_tasks import AdaptedTasks
 from heterad.detectors.calibration import calibrate
-from heterad.detectors.inputs import check_groups, check_labels, fit_scaling
+from heterad.detectors.inputs import check_groups, check_labels, count_labels, fit_scaling
 from heterad.detectors.parameters import check_device, check_parameters, seeds
 from heterad.detectors.task import TaskDetector
 from heterad.detectors.thresholds import ThresholdMixin
@@ -23,7 +23,6 @@ from heterad.methods import RobustMeta, Sampling, meta_fit
 from heterad.train import ALONE, Loop, Processes, Settings
 
 MAX_OWN_SUPPORT = 10_000
-LABELS = {"anomalies": 1, "normals": 0, "unlabelled": -1}
 
 
 class RobustMetaDetector(ThresholdMixin, model_file.StoredMixin, BaseEstimator):
@@ -231,8 +230,7 @@ class RobustMetaDetector(ThresholdMixin, model_file.StoredMixin, BaseEstimator):
         self._take_task(self._new_task(X[own]))
         n_held = len(self.validation_groups_)
         self.calibration_ = calibrate(self.many_tasks(n_held), X[held_out], labels[held_out], groups[held_out], rng)
-        counts = {name: int((labels == label).sum()) for name, label in LABELS.items()}
-        self.learned_from_ = {"rows": len(X), "tasks": len(np.unique(groups))} | counts
+        self.learned_from_ = {"rows": len(X), "tasks": len(np.unique(groups))} | count_labels(labels)
         self.columns_ = columns
         return self
 

@@ -163,14 +163,7 @@ def choose_columns(detector: RobustMetaDetector, files: RowFiles, task: str | No
             notes.append(
                 f"the model was fitted to several tasks{named}; no column of tasks was given, so all rows are one task"
             )
-    if columns is None:
-        names = getattr(detector, "feature_names_in_", [c for c in files.columns if c != task])
-        if len(names) != detector.n_features_in_:
-            raise ValueError(
-                f"{files.name}: expected {detector.n_features_in_} columns for the model's features, which have no "
-                f"names, got {len(names)}: {shortened(names)}"
-            )
-        columns = Columns(tuple(map(str, names)))
+    columns = columns or name_columns(detector, files, task)
     if task in columns.features:
         raise ValueError(f"{files.name}: expected a column that is no feature of the model for the task, got {task!r}")
     columns = dataclasses.replace(columns, task=task)
@@ -183,6 +176,21 @@ def choose_columns(detector: RobustMetaDetector, files: RowFiles, task: str | No
             f"up to {worst:.0%}, instead of 5%, may have one of 0.05 or less"
         )
     return columns, notes
+
+
+def name_columns(detector: Any, files: RowFiles, task: str | None = None) -> Columns:
+    """The features of a model that was fitted to an array or a data frame: by name if it has names, else in order.
+
+    Raises:
+        ValueError: they have no names and are of another number than the files' columns.
+    """
+    names = getattr(detector, "feature_names_in_", [c for c in files.columns if c != task])
+    if len(names) != detector.n_features_in_:
+        raise ValueError(
+            f"{files.name}: expected {detector.n_features_in_} columns for the model's features, which have no "
+            f"names, got {len(names)}: {shortened(names)}"
+        )
+    return Columns(tuple(map(str, names)))
 
 
 def about_short(short: dict[str, int]) -> list[str]:

@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from heterad.data.columns import Columns
 from heterad.detectors import model_file
 from heterad.detectors.image_features import (
     SMALL,
@@ -25,7 +26,7 @@ from heterad.detectors.image_features import (
     maps_of,
     new_backbone,
 )
-from heterad.detectors.inputs import Scaling, check_labels, fit_scaling
+from heterad.detectors.inputs import Scaling, check_labels, count_labels, fit_scaling
 from heterad.detectors.parameters import check_device, check_numbers, check_parameters, seeds
 from heterad.detectors.thresholds import ThresholdMixin
 from heterad.methods.ahl import AHL, AHLRecipe
@@ -54,7 +55,15 @@ class ScoredDetector(ThresholdMixin, model_file.StoredMixin, BaseEstimator):
     device: str | torch.device | None
     random_state: int | np.random.RandomState | None
 
-    def fit(self, X, y=None, *, callback: Callable[[Loop], None] | None = None, report: Report | None = None) -> Self:
+    def fit(
+        self,
+        X,
+        y=None,
+        *,
+        callback: Callable[[Loop], None] | None = None,
+        report: Report | None = None,
+        columns: Columns | None = None,
+    ) -> Self:
         """Learn from normals and seen anomalies.
 
         Args:
@@ -66,6 +75,7 @@ class ScoredDetector(ThresholdMixin, model_file.StoredMixin, BaseEstimator):
                 with the loop of a "small" backbone's training, of which ``loop.model.backbone`` is the backbone.
             report: told what is being done, "backbone" (its training), "features" (of the images) or "training", how
                 many steps, images or epochs are done, from 0 on, and of how many, e.g. to draw progress bars.
+            columns: of X read from files, what the files' columns are; kept with the model.
 
         Returns:
             The fitted detector.
@@ -75,10 +85,17 @@ class ScoredDetector(ThresholdMixin, model_file.StoredMixin, BaseEstimator):
                 normals; training diverged.
         """
         X = self._check(X, fitting=True)
-        y = (check_labels(y, len(X), one_task=True) == 1).astype(np.int64)
+        labels = check_labels(y, len(X), one_task=True)
+        y = (labels == 1).astype(np.int64)
         self._check_options()
         if (y == 0).sum() < 2:
             raise ValueError(f"y: expected at least two normals (0), got {int((y == 0).sum())} among {len(y)} rows")
+        if y.any() and not (labels == 0).any():
+            warnings.warn(
+                "y: no row is labelled normal (0), so those of -1, unlabelled, are taken as normal and those of 1 as "
+                "anomalies, the reverse of what scikit-learn's outlier detectors predict",
+                stacklevel=2,
+            )
         if not y.any():
             warnings.warn("y: no seen anomaly (1); learning from pseudo anomalies alone", stacklevel=2)
         device = check_device(self.device)
@@ -99,6 +116,8 @@ class ScoredDetector(ThresholdMixin, model_file.StoredMixin, BaseEstimator):
         told = each(callback, lambda loop: tell("training", len(loop.history["step"]), epochs))
         loop = self._train(model, x, y, generator, np.random.default_rng(split_seed), told)
         self.history_, self.n_iter_ = loop.history, loop.step
+        self.learned_from_: dict[str, int] | None = {"rows": len(labels)} | count_labels(labels)
+        self.columns_ = columns
         return self._finish(model, X[y == 0], kept)
 
     def fine_tune(
@@ -151,6 +170,12 @@ class ScoredDetector(ThresholdMixin, model_file.StoredMixin, BaseEstimator):
         normal = np.flatnonzero(y == 0)
         n = min(int(self.validation_fraction * len(normal)), len(normal) - 2)
         if n == 0:
+            if self.validation_fraction:
+                warnings.warn(
+                    f"validation_fraction: {len(normal)} normals are too few to keep some back, so those learned from, "
+                    "which score lower than new ones, set the threshold",
+                    stacklevel=3,
+                )
             return X, y, None
         kept = np.sort(np.random.default_rng([seed, 1]).permutation(normal)[:n])
         return np.delete(X, kept, 0), np.delete(y, kept), X[kept]
@@ -215,6 +240,8 @@ class ScoredDetector(ThresholdMixin, model_file.StoredMixin, BaseEstimator):
 
         def everything(x: Tensor) -> dict[str, Tensor]:
             heat = self.model_.heat_map(x) if x.ndim == 4 else None
+            if heat is not None and (heat.ndim != 3 or len(heat) != len(x)):
+                raise ValueError(f"base: expected heat_map to give [{len(x)}, H, W], got {tuple(heat.shape)}")
             if heat is not None and self.backbone_ is not None:
                 heat = F.interpolate(heat[:, None], self.input_shape_[1:], mode="bilinear")[:, 0]
             return self.model_(x) | ({} if heat is None else {"heat_map": heat})
@@ -259,8 +286,15 @@ class ScoredDetector(ThresholdMixin, model_file.StoredMixin, BaseEstimator):
         arrays = {f"scaling.{name}": value for name, value in self.scaling_._asdict().items()}
         arrays["support_scores"] = self.support_scores_
         tensors |= {name: torch.as_tensor(np.asarray(a)) for name, a in arrays.items()}
-        shapes = {"shape": list(self.shape_), "input_shape": list(self.input_shape_)}
-        return tensors, {**shapes, "history": self.history_, "n_iter": self.n_iter_}
+        record = {
+            "shape": list(self.shape_),
+            "input_shape": list(self.input_shape_),
+            "history": self.history_,
+            "n_iter": self.n_iter_,
+            "learned_from": self.learned_from_,
+            "columns": None if self.columns_ is None else self.columns_.record(),
+        }
+        return tensors, record
 
     def _restore(self, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
         self._check_options()
@@ -280,6 +314,8 @@ class ScoredDetector(ThresholdMixin, model_file.StoredMixin, BaseEstimator):
         parts: dict[str, Any] = {name: tensors[f"scaling.{name}"].numpy() for name in Scaling._fields}
         self.scaling_ = Scaling(**parts)
         self.support_scores_ = tensors["support_scores"].numpy()
+        self.learned_from_ = record.get("learned_from")
+        self.columns_ = None if record.get("columns") is None else Columns.of(record["columns"])
 
     def _check_options(self) -> None:
         check_parameters(self)
@@ -318,14 +354,25 @@ class ScoredDetector(ThresholdMixin, model_file.StoredMixin, BaseEstimator):
             check_is_fitted(self, "model_")
         if isinstance(X, Tensor):  # whose dtype scikit-learn does not know
             X = X.numpy(force=True)
+        shape = np.shape(X)
+        if fitting and self.backbone is None and len(shape) == 4 and getattr(X, "dtype", None) == np.uint8:
+            warnings.warn(
+                f"X: bytes of shape {shape} are taken as feature maps; of images, backbone='small' makes maps first",
+                stacklevel=3,
+            )
+        if not fitting and len(self.input_shape_) == 3 and shape[1:] != self.input_shape_:
+            raise ValueError(self._wrong_shape(shape))
         kinds = [np.float64, np.float32, *([] if self.backbone is None else [np.uint8])]
         X = validate_data(self, X, reset=fitting, dtype=kinds, allow_nd=True, ensure_min_samples=2 if fitting else 1)
         if X.ndim not in (2, 4) or (not fitting and X.shape[1:] != self.input_shape_):
-            wanted = "[n, d] or [n, C, H, W]" if fitting else f"[n, {', '.join(map(str, self.input_shape_))}]"
-            raise ValueError(f"X: expected shape {wanted}, got {X.shape}")
+            wanted = f"X: expected shape [n, d] or [n, C, H, W], got {X.shape}"
+            raise ValueError(wanted if fitting else self._wrong_shape(X.shape))
         if self.backbone is not None:
             check_images(X)
         return X
+
+    def _wrong_shape(self, shape: tuple[int, ...]) -> str:
+        return f"X: expected shape [n, {', '.join(map(str, self.input_shape_))}], got {shape}"
 
     def _total(self, X: np.ndarray) -> np.ndarray:
         return self._each_chunk(X, lambda x: {"total": self.model_.total(self.model_(x))})["total"]
@@ -341,7 +388,7 @@ class ScoredDetector(ThresholdMixin, model_file.StoredMixin, BaseEstimator):
     def _each_chunk(self, X: np.ndarray, function: Callable[[Tensor], dict[str, Tensor]]) -> dict[str, np.ndarray]:
         device = next(self.model_.parameters()).device
         widths = [len(t) for t in self.model_.state_dict().values() if t.ndim]  # hidden units, references
-        size = max(1, CHUNK // max(int(np.prod(self.shape_)), *widths))
+        size = max(1, CHUNK // max([int(np.prod(self.shape_)), *widths]))
         parts = []
         with torch.no_grad():
             for i in range(0, len(X), size):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from contextlib import nullcontext
 from pathlib import Path
@@ -10,8 +11,8 @@ import numpy as np
 import pytest
 
 from heterad.data.images import read_image_folder
-from heterad.detectors import ahl_files, image_features
-from heterad.detectors.ahl_files import fit_ahl, score_ahl
+from heterad.detectors import AHLDetector, DevNetDetector, DRADetector, ahl_files, image_features
+from heterad.detectors.ahl_files import fit_ahl, is_ahl, score_ahl
 
 Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
 csv = pytest.importorskip("pyarrow.csv", reason="pyarrow is not installed")
@@ -97,6 +98,40 @@ def test_a_folder_of_tables_of_any_kind_is_one(tmp_path: Path) -> None:
     assert fit_ahl(tmp_path, label="odd", base="devnet", epochs=1)[1:] == (7, 1, 1)
 
 
+def test_tables_with_categories_gaps_and_unlabelled_rows(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    lines = [f"{a},{'rg'[i % 2]},{'' if i > 30 else int(i < 3)}" for i, a in enumerate(rng.normal(size=40).round(3))]
+    lines[5] = f",{lines[5].partition(',')[2]}"
+    (tmp_path / "t.csv").write_text("\n".join(["a,colour,odd", *lines]))
+    with pytest.raises(ValueError, match="what holds no numbers \\('colour'\\) must be the task, one-hot or ignored"):
+        fit_ahl(tmp_path / "t.csv", label="odd", missing="median")
+    with pytest.warns(UserWarning, match=r"label: 9 rows of 40 without a label are taken as normal"):
+        found = fit_ahl(tmp_path / "t.csv", label="odd", base="devnet", epochs=1, one_hot=["colour"], missing="median")
+    assert found[1:] == (30, 3, 7)
+    assert found.detector.learned_from_ == {"rows": 40, "anomalies": 3, "normals": 28, "unlabelled": 9}
+    found.detector.save(tmp_path / "m.safetensors")
+    median = np.median([float(line.split(",")[0]) for i, line in enumerate(lines) if i != 5]).item()
+    (tmp_path / "gap.csv").write_text("colour,a\ng,\nb,1\n")
+    (tmp_path / "full.csv").write_text(f"colour,a\ng,{median}\n,1\n")
+    for name in ("gap", "full"):
+        score_ahl(tmp_path / "m.safetensors", tmp_path / f"{name}.csv", tmp_path / f"{name}-scores.csv")
+    assert columns(tmp_path / "gap-scores.csv") == columns(tmp_path / "full-scores.csv")
+
+
+@pytest.mark.parametrize("make", [AHLDetector, DRADetector, DevNetDetector])
+def test_models_fitted_to_arrays_are_scored_in_the_order_of_the_columns(make, tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(20, 2)).round(3)
+    detector = make(epochs=1).fit(x, np.arange(20) < 3)
+    detector.save(tmp_path / "m.safetensors")
+    assert is_ahl(tmp_path / "m.safetensors")
+    (tmp_path / "t.csv").write_text("\n".join(["b,a", *(f"{b},{a}" for b, a in x)]))
+    score_ahl(tmp_path / "m.safetensors", tmp_path / "t.csv", tmp_path / "s.csv")
+    np.testing.assert_allclose(columns(tmp_path / "s.csv")["score"], detector.decision_function(x))
+    (tmp_path / "t.csv").write_text("a\n1\n")
+    with pytest.raises(ValueError, match=r"t\.csv: expected 2 columns .*, which have no names, got 1: a"):
+        score_ahl(tmp_path / "m.safetensors", tmp_path / "t.csv", tmp_path / "s.csv")
+
+
 def test_what_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="seen: expected some of hole, the folders of test, got scratch"):
         fit_ahl(folder, seen=["scratch"])
@@ -145,11 +180,17 @@ def test_the_command_line(folder: Path, tmp_path: Path, capsys) -> None:
     assert run(["fit", str(folder), "--model", model, "--method", "ahl", "--task", "t"]) == 2
     assert "task: has no meaning with --method ahl" in capsys.readouterr().err
     assert run(["fit", str(folder), "--model", model, "--method", "ahl", "--max-iter", "9"]) == 2
-    assert "max_iter: has no meaning with --method ahl" in capsys.readouterr().err
+    assert "max-iter: has no meaning with --method ahl" in capsys.readouterr().err
     assert run(["plot", model]) == 2
     assert "expected a model that learned from many tasks, got one of --method ahl" in capsys.readouterr().err
     assert run(["info", model]) == 0
-    assert "channels x height x width: 3 x 24 x 16" in capsys.readouterr().out
+    card = capsys.readouterr().out
+    assert "channels x height x width: 3 x 24 x 16" in card
+    assert "Learned from: 14 rows, 5 anomalies, 9 normals, 0 unlabelled" in card
+    assert run(["score", model, str(folder), "--contamination", "0.1", "--threshold", "1"]) == 2
+    assert "threshold: expected it or contamination, got both" in capsys.readouterr().err
+    assert run(["score", model, str(folder), "--device", "tpu"]) == 2
+    assert re.fullmatch(r"heterad: device: expected one of cpu.*, got 'tpu'\n", capsys.readouterr().err)
     assert run(["score", model, str(folder), "--out", out, "--explain", "3"]) == 2
     assert "explain: has no meaning for a model of --method ahl" in capsys.readouterr().err
     (folder / "test" / "hole" / "bad.png").write_text("no image")

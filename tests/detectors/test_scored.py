@@ -104,6 +104,46 @@ def test_a_file_of_a_foreign_base_asks_for_it(tmp_path: Path) -> None:
         DRADetector.load(tmp_path / "m")
 
 
+def test_a_file_is_not_taken_up_by_another_base_in_silence(tmp_path: Path) -> None:
+    def other(shape, generator) -> nn.Module:
+        return line(shape, generator)
+
+    X, y = vectors()
+    detector = AHLDetector(line, **SHORT).fit(X, y)
+    detector.save(tmp_path / "m.safetensors")
+    with pytest.warns(UserWarning, match=r"base: .* saved with the factory 'line', got 'test_.*other'; scores are the"):
+        AHLDetector.load(tmp_path / "m.safetensors", base=other)
+    with pytest.raises(ValueError, match=r"^device: expected one of cpu.*, got 'tpu'"):
+        AHLDetector.load(tmp_path / "m.safetensors", base=line, device="tpu")
+
+
+def test_a_heat_map_of_another_shape_is_named() -> None:
+    class Map(nn.Module):
+        def __init__(self, shape, generator) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(()))
+
+        def forward(self, x):
+            return self.weight * x.mean((1, 2, 3))
+
+        def heat_map(self, x):
+            return x
+
+    with pytest.raises(ValueError, match=r"base: expected heat_map to give \[15, H, W\], got \(15, 2, 5, 4\)"):
+        AHLDetector(Map, **SHORT).fit(*maps()).explain(maps()[0])
+
+
+def test_what_is_unlike_what_one_may_mean_is_said() -> None:
+    X, y = vectors()
+    detector = DevNetDetector(**SHORT)
+    with pytest.warns(UserWarning, match=r"y: no row is labelled normal \(0\), so those of -1, unlabelled, are taken"):
+        detector.fit(X, np.where(y == 0, -1, 1))
+    with pytest.warns(UserWarning, match="validation_fraction: 3 normals are too few to keep some back, so"):
+        clone(detector).set_params(validation_fraction=0.2).fit(X[57:], y[57:])
+    with pytest.warns(UserWarning, match=r"X: bytes of shape \(15, 2, 5, 4\) are taken as feature maps; of"):
+        detector.fit(maps()[0].astype(np.uint8), maps()[1])
+
+
 @pytest.mark.parametrize("detector", DETECTORS[:3], ids=lambda d: type(d).__name__)
 def test_heads_add_up_and_maps_have_heat(detector) -> None:
     X, y = maps()

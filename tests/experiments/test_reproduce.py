@@ -70,7 +70,7 @@ def test_report_prints_draws_and_writes_into_a_page(out, tmp_path, capsys) -> No
         (["table1", "--label-ratios", "nan"], r"label-ratios: expected shares in \(0, 1\), got nan"),
         (["table1", "--jobs", "0"], "jobs: expected at least 1, got 0"),
         (["table1", "--shots", "1"], "shots: has no meaning for table1"),
-        (["table3", "--label-ratios", "0.1"], "label_ratios: has no meaning for table3"),
+        (["table3", "--label-ratios", "0.1"], "label-ratios: has no meaning for table3"),
         (["ahl-devnet", "--seeds", "5"], "seeds: has no meaning for ahl-devnet"),
         (["table1", "--smoke", "--splits", "99"], "splits: has no meaning with --smoke"),
         (["ahl-hard", "--smoke", "--datasets", "nonsense"], "datasets: has no meaning with --smoke"),
@@ -95,7 +95,7 @@ def test_bad_arguments(arguments: list[str], message: str, tmp_path, capsys) -> 
         (["ahl-hard", "--datasets", "digits", "omniglot"], r"omniglot\.npz: No such file"),
         (
             ["ahl-hard", "--datasets", "aitex"],
-            r"aitex\.npz: expected arrays X, y, defect, blank, got none called defect, blank",
+            r"aitex\.npz: expected arrays X, .*, got none called defect, blank",
         ),
         (["ahl-devnet"], r"devnet_annthyroid\.npz: expected arrays X, y, got none called y"),
         (["ahl-devnet", "--datasets", "devnet_unsw_backdoor"], r"devnet_unsw_backdoor\.npz: No such file"),
