@@ -96,23 +96,22 @@ def ahl() -> None:
 
     figure = new_figure(9.6, 3.5)
     panels = figure.subplots(1, 4)
-    markers = ((BLUE, "o"), (GREEN, "^"), (PURPLE, "D"))
-    for k, (colour, marker) in enumerate(markers):
-        dots(panels[0], normal[cluster == k], colour, marker, None)
-    dots(panels[0], seen, ORANGE, "X", None, 28)
+    for k, (shade, marker) in enumerate((("0.25", "s"), ("0.5", "v"), ("0.7", "P"))):
+        dots(panels[0], normal[cluster == k], shade, marker, f"normals, cluster {k + 1}")
+    dots(panels[0], seen, ORANGE, "X", "seen anomalies", 28)
     frame(panels[0], "1  Normals in clusters,\nfew anomalies of seen classes")
-    for axes, d, number in zip(panels[1:3], pairs, ("2", " "), strict=False):
+    for axes, d, which in zip(panels[1:3], pairs, ("2  A base model", "2  Another"), strict=False):
         dots(axes, normal, "0.88", "o", None, 8)
         dots(axes, rows[d.support_normal], BLUE, "o", "learn: normals")
         dots(axes, rows[d.query_normal], GREEN, "^", "check: other normals")
         dots(axes, rows[np.concatenate([d.support_anomaly, d.query_anomaly])], ORANGE, "X", "anomalies", 28)
-        frame(axes, f"{number}  A base model learns here\nand is checked there")
+        frame(axes, f"{which} learns here\nand is checked there")
     field(panels[3], detector.decision_function)
     dots(panels[3], normal, "0.5", "o", "normals")
     dots(panels[3], seen, ORANGE, "X", "seen anomalies", 28)
     dots(panels[3], unseen, PURPLE, "D", "unseen class")
     frame(panels[3], "3  One model of what\ngeneralised; dark: anomalous")
-    for axes in (panels[1], panels[3]):
+    for axes in (panels[0], panels[1], panels[3]):
         axes.legend(loc="upper center", fontsize=7.5, bbox_to_anchor=(0.5, -0.02), frameon=False)
     save_figure(figure, HERE / "idea-ahl.png")
 
