@@ -77,7 +77,7 @@ def make_data(page: Path) -> None:
         Path(place).mkdir(parents=True)
         write_table(f"{place}/rows.csv", columns | labels)
     Path("scores").mkdir()
-    if page.name == "ahl.md":
+    if "bottle" in page.read_text():
         image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
         rng = np.random.default_rng(0)
         for kind, n in (("train/good", 6), ("test/good", 2), ("test/crack", 3)):

@@ -63,6 +63,8 @@ class AHLDetector(ScoredDetector):
         n_iter_: steps taken by the unified model.
         support_scores_: scores of the normals that set the threshold.
         threshold_: the score above which ``predict`` says 1; see ``set_threshold``.
+        learned_from_: counts of ``rows``, ``anomalies``, ``normals`` and ``unlabelled`` rows.
+        columns_: what ``fit`` was told of the columns of files, or None.
         n_features_in_, feature_names_in_: as in scikit-learn.
 
     Source:

@@ -93,7 +93,8 @@ def _learned(record: dict[str, Any]) -> str:
         counts = record["learned_from"]
         names = [name for name in ("rows", "tasks", *LABELS) if name in counts]
         lines.append("* Learned from: " + ", ".join(f"{counts[name]} {name}" for name in names))
-    lines.append(f"* Steps: {training.get('n_iter_', training.get('n_iter'))}")
+    epochs = f", {len(history['step'])} epochs" if "history" in record else ""
+    lines.append(f"* Steps: {training.get('n_iter_', training.get('n_iter'))}{epochs}")
     if history.get("seconds"):
         lines.append(f"* Seconds: {history['seconds'][-1]:.1f}")
     if training.get("best_validation_") is not None:

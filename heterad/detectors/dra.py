@@ -40,6 +40,8 @@ class DRADetector(ScoredDetector):
         n_iter_: steps taken.
         support_scores_: scores of the normals that set the threshold, none measured to itself.
         threshold_: the score above which ``predict`` says 1; see ``set_threshold``.
+        learned_from_: counts of ``rows``, ``anomalies``, ``normals`` and ``unlabelled`` rows.
+        columns_: what ``fit`` was told of the columns of files, or None.
         n_features_in_, feature_names_in_: as in scikit-learn.
 
     Source:
