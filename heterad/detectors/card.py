@@ -93,7 +93,7 @@ def _learned(record: dict[str, Any]) -> str:
         counts = record["learned_from"]
         names = [name for name in ("rows", "tasks", *LABELS) if name in counts]
         lines.append("* Learned from: " + ", ".join(f"{counts[name]} {name}" for name in names))
-    epochs = f", {len(history['step'])} epochs" if "history" in record else ""
+    epochs = f", {counted(len(history['step']), 'epoch')}" if "history" in record else ""
     lines.append(f"* Steps: {training.get('n_iter_', training.get('n_iter'))}{epochs}")
     if history.get("seconds"):
         lines.append(f"* Seconds: {history['seconds'][-1]:.1f}")

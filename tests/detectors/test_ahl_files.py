@@ -186,7 +186,7 @@ def test_the_command_line(folder: Path, tmp_path: Path, capsys) -> None:
     assert run(["info", model]) == 0
     card = capsys.readouterr().out
     assert "channels x height x width: 3 x 24 x 16" in card
-    assert "Steps: 20, 1 epochs" in card
+    assert "Steps: 20, 1 epoch\n" in card
     assert "Learned from: 14 rows, 5 anomalies, 9 normals, 0 unlabelled" in card
     assert run(["score", model, str(folder), "--contamination", "0.1", "--threshold", "1"]) == 2
     assert "threshold: expected it or contamination, got both" in capsys.readouterr().err
