@@ -217,7 +217,11 @@ class AHL:
         """What every base model makes of every training row, in [0, 1], ``[n, T]``."""
         parts = self._x.split(max(1, 2**20 // self._x[0].numel()))
         total = [self.model.total(self.heads(theta, part, same_rows=True)) for part in parts]
-        return self.model.probability(torch.cat(total, -1)).T
+        found = self.model.probability(torch.cat(total, -1)).T
+        if not ((found >= 0) & (found <= 1)).all():
+            got = f"{found.min():.3g} to {found.max():.3g}"
+            raise ValueError(f"base: expected probability to give numbers from 0 to 1, got {got}")
+        return found
 
     def _cluster(self, x: Tensor, normal: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         if self.recipe.clusters == "random":

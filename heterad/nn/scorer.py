@@ -89,6 +89,8 @@ class Plain(Scorer):
             if not isinstance(scores, Tensor) or scores.shape != x.shape[:1]:
                 got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
                 raise ValueError(f"base: expected scores of shape ({len(x)},) for {len(x)} rows, got {got} ({name!r})")
+            if not scores.is_floating_point():
+                raise ValueError(f"base: expected scores of floating numbers, got {scores.dtype} ({name!r})")
         return heads
 
 

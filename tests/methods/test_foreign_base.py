@@ -94,6 +94,13 @@ class Odd(nn.Sequential):
         self.__dict__.update(own)
 
 
+class Whole(nn.Module):
+    """Rounds scores to whole numbers."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.round().long()
+
+
 def short(module: nn.Module) -> AHL:
     g = torch.Generator().manual_seed(0)
     y, recipe = np.repeat([0, 1], [20, 4]), AHLRecipe(epochs=1, batches=1)
@@ -123,6 +130,11 @@ def test_a_base_that_cannot_be_stacked_is_refused(layers) -> None:
         (Odd(loss=lambda heads, kind: heads["score"].detach()), "base: expected losses that depend on the parameters"),
         (Odd(total=lambda heads: heads["score"].sum()), r"base: expected total to give .* \(7, 2\), got \(\)"),
         (Odd(probability=lambda score: score.mean()), r"base: expected probability to give .* got \(\)"),
+        (
+            Odd(probability=lambda score: 2 + score.sigmoid()),
+            r"base: expected probability .* 0 to 1, got 2\.\d+ to",
+        ),
+        (nn.Sequential(Odd(), Whole()), r"base: expected scores of floating numbers, got torch\.int64 \('score'\)"),
     ],
 )
 def test_a_base_that_is_not_as_said_is_named(base: nn.Module, message: str) -> None:
