@@ -52,6 +52,8 @@ def test_cells_are_bold_where_pairs_cannot_tell() -> None:
     assert {name: cell.bold for name, cell in found.items()} == {"best": True, "close": True, "behind": False}
     assert found["best"] == Cell(100, pytest.approx(50**0.5), 5, True)
     assert cells({"a": {(0, 0, 0.2): 1.0}, "b": {(0, 0, 0.2): 0.9}})["b"].bold is False
+    far = cells({"a": {(i, 0, 0.2): 89.0 for i in range(2)}, "b": {(0, 0, 0.2): 79.0, (1, 0, 0.2): 75.0}})
+    assert [cell.bold for cell in far.values()] == [True, False]
 
 
 def test_errors_are_of_splits_not_of_label_ratios() -> None:
