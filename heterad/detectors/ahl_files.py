@@ -14,17 +14,19 @@ from heterad.data.images import GOOD, ImageSet, is_image, read_image_folder
 from heterad.data.row_files import RowFiles, counted, holds_tables
 from heterad.data.tables import read_table, write_table
 from heterad.data.whole_file import spare
+from heterad.detectors import model_file
 from heterad.detectors.ahl import AHLDetector
 from heterad.detectors.devnet import DevNetDetector
 from heterad.detectors.dra import DRADetector
 from heterad.detectors.image_features import SMALL
 from heterad.detectors.score_files import name_columns
 from heterad.detectors.scored import ScoredDetector
+from heterad.detectors.thresholds import check_either
 from heterad.train import Report, read_tensors
 
 Source = str | os.PathLike[str]
 
-DETECTORS: dict[str | None, type[ScoredDetector]] = {c.__name__: c for c in (AHLDetector, DRADetector, DevNetDetector)}
+DETECTORS = (AHLDetector, DRADetector, DevNetDetector)
 AT_ONCE = 256  # images scored at a time, so that memory holds the feature maps of no more
 
 
@@ -141,7 +143,10 @@ def fit_ahl(
 
 def is_ahl(model: Source) -> bool:
     """Whether a file is a model of ``AHLDetector`` or one of its bases; what cannot be read is not."""
-    return _kind(model) in DETECTORS
+    try:
+        return read_tensors(model)[1].get("kind") in {cls.__name__ for cls in DETECTORS}
+    except (OSError, ValueError):
+        return False
 
 
 def score_ahl(
@@ -174,9 +179,8 @@ def score_ahl(
     Raises:
         OSError, ValueError: as ``fit_ahl``, and ``AHLDetector.load``; ``out`` is a file that is read.
     """
-    detector = DETECTORS.get(_kind(model), AHLDetector).load(model, device=device)
-    if contamination is not None and threshold is not None:
-        raise ValueError("threshold: expected it or contamination, got both")
+    check_either(contamination, threshold)
+    detector = model_file.read(DETECTORS, model, device)
     if contamination is not None or threshold is not None:
         detector.set_threshold(contamination=contamination, value=threshold)
     paths: list[Source] = [data] if isinstance(data, (str, os.PathLike)) else list(data)
@@ -198,14 +202,6 @@ def score_ahl(
     labels = (scores > detector.threshold_).astype(int)
     write_table(out, {**names, "score": scores, "label": labels})
     return len(scores), int(labels.sum())
-
-
-def _kind(model: Source) -> str | None:
-    """The class that a model file is of; None if it cannot be read."""
-    try:
-        return read_tensors(model)[1].get("kind")
-    except (OSError, ValueError):
-        return None
 
 
 def _score_images(detector: ScoredDetector, images: np.ndarray, report: Report | None) -> np.ndarray:

@@ -65,18 +65,19 @@ def pack(detector: Any) -> bytes:
 
 
 def read(
-    cls: type,
+    cls: type | tuple[type, ...],
     path: str | os.PathLike[str],
     device: str | torch.device | None,
     options: Mapping[str, Any] | None = None,
 ) -> Any:
-    """Read a detector of class ``cls``; ``options`` replace those of the file."""
+    """Read a detector of class ``cls``, or of one of several; ``options`` replace those of the file."""
+    known = {c.__name__: c for c in (cls if isinstance(cls, tuple) else (cls,))}
     try:
         tensors, record = read_tensors(path)
     except ValueError as error:
         raise ValueError(f"expected a model that heterad saved: {error}") from None
-    if record.get("kind") != cls.__name__:
-        raise ValueError(f"{path}: expected a {cls.__name__}, got a {record.get('kind')}")
+    if (kind := record.get("kind")) not in known:
+        raise ValueError(f"{path}: expected a {' or '.join(known)}, got a {kind}")
     check_version(path, record)
     check_device(device)
     for name, value in (options or {}).items():
@@ -85,7 +86,7 @@ def read(
             about = f"{name}: {path} was saved with the factory {saved.get('factory')!r}, got {_factory_name(value)!r}"
             warnings.warn(f"{about}; scores are the saved ones only if it does the same", stacklevel=3)
     try:
-        detector = cls(**record["configuration"] | {"device": device} | dict(options or {}))
+        detector = known[kind](**record["configuration"] | {"device": device} | dict(options or {}))
         _fill(detector, tensors, record)
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{path}: its contents do not fit its configuration ({error})") from None

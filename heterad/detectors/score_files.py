@@ -19,7 +19,7 @@ from heterad.detectors import model_file
 from heterad.detectors.adapted_tasks import UnusableError
 from heterad.detectors.gather import LEAST, GatheredTasks
 from heterad.detectors.robust_meta import RobustMetaDetector
-from heterad.detectors.thresholds import check_share
+from heterad.detectors.thresholds import check_either, check_share
 from heterad.train import ALONE, Processes, Report
 
 if TYPE_CHECKING:
@@ -205,8 +205,7 @@ def about_short(short: dict[str, int]) -> list[str]:
 
 
 def _check(n_features: int, contamination: float | None, threshold: float | None, explain: int, support: int) -> None:
-    if contamination is not None and threshold is not None:
-        raise ValueError("threshold: expected it or contamination, got both")
+    check_either(contamination, threshold)
     if contamination is not None:
         check_share("contamination", contamination)
     if threshold is not None and not np.isfinite(threshold):

@@ -101,6 +101,12 @@ class ThresholdMixin:
         return np.sort(self.support_scores_)[:n_normal]
 
 
+def check_either(contamination: float | None, threshold: float | None) -> None:
+    """Raise ValueError if both are given."""
+    if contamination is not None and threshold is not None:
+        raise ValueError("threshold: expected it or contamination, got both")
+
+
 def check_share(name: str, value: float) -> None:
     """Raise unless ``value`` is in [0, 1)."""
     if not 0 <= value < 1:
