@@ -1,6 +1,6 @@
 """AHL on images: a few scratches are known, stains have never been seen, both are to be found and shown.
 
-    python examples/images.py            # under a minute
+    python examples/images.py            # a minute
     python examples/images.py --smoke    # a few seconds, to see that it runs
 
 The images are made up (woven textures of 48 x 48 pixels); ``heterad.data.read_image_folder`` reads your own, a folder
@@ -18,6 +18,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from heterad import AHLDetector, DRADetector
+from heterad.experiments.ahl_plots import heat_maps
 from heterad.methods import fit_backbone
 from heterad.nn import SmallConvNet, extract_maps
 
@@ -66,26 +67,11 @@ def main(n_normal: int, steps: int, epochs: int, out: Path | None) -> dict[str, 
             found[f"{name}, {defect}"] = roc_auc_score(kind[of] == defect, scores[of])
         print(f"{name}: AUC of scratches (seen) {found[f'{name}, scratch']:.3f}, stains {found[f'{name}, stain']:.3f}")
         if out is not None:
-            draw(out / f"{name.lower()}.png", test, kind, detector.explain(test_maps)["heat_map"])
+            out.mkdir(parents=True, exist_ok=True)
+            shown = [int(np.flatnonzero(kind == k)[1]) for k in ("normal", "scratch", "stain")]
+            heat = detector.explain(test_maps[shown])["heat_map"]
+            heat_maps(out / f"{name.lower()}.png", heat, kind[shown], scores[shown], test[shown])
     return found
-
-
-def draw(path: Path, images: np.ndarray, kind: np.ndarray, heat: np.ndarray) -> None:
-    """An image of each kind above the map of where it is anomalous."""
-    from matplotlib.figure import Figure
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure = Figure(figsize=(8.4, 4.8), layout="constrained", dpi=120)
-    top, bottom = figure.subplots(2, 3)
-    for above, below, name in zip(top, bottom, ("normal", "scratch", "stain"), strict=True):
-        i = int(np.flatnonzero(kind == name)[1])
-        above.imshow(images[i].transpose(1, 2, 0))
-        above.set_title(name)
-        shown = below.imshow(heat[i], cmap="viridis", vmin=np.quantile(heat, 0.05), vmax=np.quantile(heat, 0.999))
-        for axes in (above, below):
-            axes.set(xticks=[], yticks=[])
-    figure.colorbar(shown, ax=bottom, label="anomalous here", shrink=0.8)
-    figure.savefig(path)
 
 
 if __name__ == "__main__":
@@ -94,4 +80,4 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     small = options.smoke
-    main(n_normal=24 if small else 90, steps=5 if small else 150, epochs=1 if small else 6, out=options.out)
+    main(n_normal=24 if small else 60, steps=5 if small else 300, epochs=1 if small else 10, out=options.out)

@@ -9,6 +9,7 @@ import tyro
 
 import heterad
 from heterad.cli import demo, fit, info, plot, report, reproduce, score
+from heterad.cli.options import as_typed
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo.demo,
@@ -47,7 +48,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError:  # of the command line's own packages: told by ``__main__``
         raise
     except (ValueError, ImportError) as error:
-        return _complain(str(error))
+        return _complain(as_typed(COMMANDS[arguments[0]], str(error)))
     except KeyboardInterrupt as interrupt:
         return _complain(str(interrupt) or "interrupted; no file was left half written")
     return 0

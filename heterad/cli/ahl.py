@@ -1,4 +1,4 @@
-"""What ``heterad fit --method ahl`` and ``heterad score`` of such a model do."""
+"""What ``heterad fit --method ahl`` does, and ``heterad score`` and ``heterad plot`` of such a model."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from heterad.cli.progress import bars
 from heterad.data.row_files import counted
-from heterad.detectors.ahl_files import fit_ahl, score_ahl
+from heterad.detectors.ahl_files import fit_ahl, read_model, read_rows, score_ahl
+from heterad.experiments.ahl_plots import draw_scored
+from heterad.experiments.plots import take
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class AHLOptions:
         """Raise if any was given, for another method."""
         given = [field.name for field in fields(self) if getattr(self, field.name) != field.default]
         if given:
-            raise ValueError(f"ahl.{given[0]}: needs --method ahl")
+            raise ValueError(f"{given[0]}: needs --method ahl")
 
 
 def fit(
@@ -96,3 +100,15 @@ def score(
             report=report,
         )
     print(f"Scored {n}, {n_odd} of them anomalous. Wrote {out}.")
+
+
+def plot(model: Path, data: Path | None, label: str | None, out: Path, skip_unreadable: bool) -> list[Path]:
+    """Draw how a detector learned and, given rows or images, how it scores them; the files."""
+    detector = read_model(model)
+    if data is None:
+        return draw_scored(detector, out)
+    found = read_rows(detector, data, label=label, skip_unreadable=skip_unreadable)
+    shown = np.flatnonzero(~found.train) if not found.train.all() else np.arange(len(found.train))
+    y = None if found.y is None else found.y[shown]
+    with bars() as report:
+        return draw_scored(detector, out, take(found.x, shown), y, found.names[shown], report=report)

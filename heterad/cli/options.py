@@ -1,9 +1,10 @@
-"""Options of a command that have no meaning for what it is given."""
+"""Options of a command in errors: those that have no meaning for what it is given, and how each is spelled."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 
@@ -18,4 +19,23 @@ def refuse(command: Callable[..., None], values: Mapping[str, Any], names: Colle
     """
     for option in inspect.signature(command).parameters.values():
         if option.name in names and values[option.name] != option.default:
-            raise ValueError(f"{option.name.replace('_', '-')}: has no meaning {where}")
+            raise ValueError(f"{option.name}: has no meaning {where}")
+
+
+def as_typed(command: Callable[..., None], message: str) -> str:
+    """An error's message with the option that it begins with, if any, spelled as on the command line.
+
+    Example:
+        >>> def command(rows: str, max_iter: int = 0) -> None: ...
+        >>> as_typed(command, "max_iter: expected at least 1, got 0")
+        'max-iter: expected at least 1, got 0'
+        >>> as_typed(command, "my_rows.csv: expected a file, got nothing there")
+        'my_rows.csv: expected a file, got nothing there'
+    """
+    name, _, rest = message.partition(": ")
+    for option in inspect.signature(command).parameters.values():
+        group = fields(option.default) if is_dataclass(option.default) else ()
+        typed = {option.name: option.name} | {field.name: f"{option.name}.{field.name}" for field in group}
+        if rest and name in typed:
+            return f"{typed[name].replace('_', '-')}: {rest}"
+    return message

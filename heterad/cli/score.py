@@ -43,7 +43,7 @@ def score(
         model: File that heterad fit wrote.
         data: CSV (.gz too) or Parquet files, folders or globs of them, with the columns the model was fitted to; other
             columns are passed over. For a model that --method ahl learned from images, a folder of them: in
-            itself, or in the folders of its train and test, all of which are scored.
+            itself, in folders of it, or in the folders of its train and test, all of which are scored.
         out: File to write, .csv or .parquet (each process of torchrun one of its own): row, task, score (higher is more
             anomalous), p-value and label (1 anomaly, 0 normal) of each row. For a model of --method ahl: row, or
             file of an image, score and label.

@@ -50,7 +50,7 @@ def read_image_folder(
         size: height and width that images are resized to, or one number for both; None asks for images of one size.
         skip_unreadable: leave out files that cannot be decoded, with a note in the log, instead of raising.
         normals: whether ``train/good`` must be there. If not, a folder without ``train`` and ``test`` may hold the
-            images itself, which then count as good.
+            images itself, which then count as good, or folders of them, as ``test`` of MVTec AD does.
 
     Returns:
         The images in the order of split, defect and file name; grey ones have three equal colours, those of 16 bits
@@ -77,13 +77,12 @@ def read_image_folder(
     if sides is not None and min(sides) < 1:
         raise ValueError(f"size: expected at least 1, got {size}")
     images, defects, train, files = [], [], [], []
-    flat = not normals and not any((root / split).is_dir() for split in ("train", "test"))
-    for split, kind in _folders(root, flat):
+    for split, kind in _folders(root, normals):
         for file in sorted(p for p in kind.iterdir() if is_image(p)):
             image = _read(file, sides, skip_unreadable)
             if image is not None:
                 images.append(image)
-                defects.append(GOOD if flat else kind.name)
+                defects.append(GOOD if kind == root else kind.name)
                 train.append(split == "train")
                 files.append(file)
     if not images and not normals:
@@ -100,19 +99,23 @@ def read_image_folder(
     return ImageSet(np.stack(images), (defect != GOOD).astype(np.int64), defect, in_train, files)
 
 
-def _folders(root: Path, flat: bool) -> list[tuple[str, Path]]:
+def _folders(root: Path, normals: bool) -> list[tuple[str, Path]]:
     """The folders to read, each with its split; images in others, which would be overlooked, raise ValueError."""
-    splits = ("train", "test")
-    kinds = [(split, kind) for split in splits for kind in sorted((root / split).glob("[!.]*")) if kind.is_dir()]
-    read = [("test", root)] if flat else kinds
+    layout = "images in train/<class> and test/<class>, as in MVTec AD"
+    tops = {split: root / split for split in ("train", "test")}
+    if not normals and not any(top.is_dir() for top in tops.values()):
+        tops = {"test": root}
+        layout += ", or all in the folder itself, or all in folders of it"
+    if root in tops.values() and any(map(is_image, root.iterdir())):
+        read = [("test", root)]
+    else:
+        read = [(split, kind) for split, top in tops.items() for kind in sorted(top.glob("[!.]*")) if kind.is_dir()]
     known = {folder for _, folder in read}
-    below = [path for top in ([root] if flat else map(root.joinpath, splits)) for path in top.rglob("*")]
+    below = [path for top in tops.values() for path in top.rglob("*")]
     others = {path.parent.relative_to(root) for path in below if path.parent not in known and is_image(path)}
     seen = sorted(str(path) for path in others if not any(part.startswith(".") for part in path.parts))
     if seen:
-        layout = "train/<class> and test/<class>, as in MVTec AD"
-        expected = f"images in {layout}{', or in the folder itself' if flat else ''}"
-        raise ValueError(f"{root}: expected {expected}, got some elsewhere: {shortened(seen)}")
+        raise ValueError(f"{root}: expected {layout}, got some elsewhere: {shortened(seen)}")
     return read
 
 

@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from heterad.train import Report, read_tensors
 Source = str | os.PathLike[str]
 
 DETECTORS = (AHLDetector, DRADetector, DevNetDetector)
-AT_ONCE = 256  # images scored at a time, so that memory holds the feature maps of no more
+AT_ONCE = 256  # images scored between two reports
 
 
 class Fitted(NamedTuple):
@@ -37,6 +37,17 @@ class Fitted(NamedTuple):
     n_normal: int
     n_seen: int
     n_kept: int
+
+
+class Rows(NamedTuple):
+    """What a detector takes, ``x [n, ...]``; what names each row, "file" or "row", and the ``names [n]``; the truth
+    ``y [n]`` (1 anomaly, 0 normal, -1 unknown) or None; and whether an image lies in ``train``."""
+
+    x: Any
+    named: str
+    names: np.ndarray
+    y: np.ndarray | None
+    train: np.ndarray
 
 
 def fit_ahl(
@@ -180,37 +191,77 @@ def score_ahl(
         OSError, ValueError: as ``fit_ahl``, and ``AHLDetector.load``; ``out`` is a file that is read.
     """
     check_either(contamination, threshold)
-    detector = model_file.read(DETECTORS, model, device)
+    detector = read_model(model, device)
     if contamination is not None or threshold is not None:
         detector.set_threshold(contamination=contamination, value=threshold)
+    found = read_rows(detector, data, skip_unreadable=skip_unreadable, out=out)
+    scores = score_rows(detector, found.x, report)
+    labels = (scores > detector.threshold_).astype(int)
+    write_table(out, {found.named: found.names, "score": scores, "label": labels})
+    return len(scores), int(labels.sum())
+
+
+def read_model(model: Source, device: str | None = None) -> ScoredDetector:
+    """The detector of a file, ``AHLDetector`` or one of its bases.
+
+    Raises:
+        OSError, ValueError: as ``AHLDetector.load``.
+    """
+    return model_file.read(DETECTORS, model, device)
+
+
+def read_rows(
+    detector: ScoredDetector,
+    data: Source | Sequence[Source],
+    *,
+    label: str | None = None,
+    skip_unreadable: bool = False,
+    out: Source | None = None,
+) -> Rows:
+    """Read what a detector can score.
+
+    Args:
+        detector: fitted; whether to images or to vectors, it knows.
+        data, skip_unreadable: as of ``score_ahl``.
+        label: of files, the column with the truth; 1 anomaly, 0 normal, -1 or nothing unknown.
+        out: where scores will be written, refused if it is a file that is read.
+
+    Returns:
+        The rows. Of images the truth is known from their folders, where one of them is ``good``.
+
+    Raises:
+        OSError, ValueError: as ``fit_ahl``.
+    """
     paths: list[Source] = [data] if isinstance(data, (str, os.PathLike)) else list(data)
     if detector.backbone is not None:
+        if label is not None:
+            raise ValueError("label: has no meaning for a folder of images")
         if len(paths) != 1:
             raise ValueError(f"data: expected one folder of images, as the model learned from, got {len(paths)} paths")
         height, width = detector.input_shape_[1:]
         found = read_image_folder(paths[0], size=(height, width), skip_unreadable=skip_unreadable, normals=False)
-        names = {"file": np.array([str(file) for file in found.files])}
-        scores = _score_images(detector, found.x, report)
-    else:
-        if skip_unreadable:
-            raise ValueError("skip_unreadable: has no meaning for files of rows")
-        files = _row_files(paths)
+        y = found.y if len(set(found.y.tolist())) == 2 else None
+        return Rows(found.x, "file", np.array([str(file) for file in found.files]), y, found.train)
+    if skip_unreadable:
+        raise ValueError("skip_unreadable: has no meaning for files of rows")
+    files = _row_files(paths)
+    if out is not None:
         spare(out, files.files)
-        table = read_table(files, columns=detector.columns_ or name_columns(detector, files))
-        names = {"row": np.arange(table.x.num_rows)}
-        scores = detector.decision_function(table.x if hasattr(detector, "feature_names_in_") else table.matrix)
-    labels = (scores > detector.threshold_).astype(int)
-    write_table(out, {**names, "score": scores, "label": labels})
-    return len(scores), int(labels.sum())
+    table = read_table(files, label=label, columns=detector.columns_ or name_columns(detector, files))
+    x, n = table.x if hasattr(detector, "feature_names_in_") else table.matrix, table.x.num_rows
+    return Rows(x, "row", np.arange(n), table.y, np.zeros(n, bool))
 
 
-def _score_images(detector: ScoredDetector, images: np.ndarray, report: Report | None) -> np.ndarray:
+def score_rows(detector: ScoredDetector, x, report: Report | None = None) -> np.ndarray:
+    """Score rows; of images, ``report`` is told how many are done ("scoring"), from 0 on, and of how many."""
+    if detector.backbone is None:
+        return detector.decision_function(x)
     tell: Report = report or (lambda stage, done, total: None)
-    tell("scoring", 0, len(images))
+    tell("scoring", 0, len(x))
     parts = []
-    for i in range(0, len(images), AT_ONCE):
-        parts.append(detector.decision_function(images[i : i + AT_ONCE]))
-        tell("scoring", min(i + AT_ONCE, len(images)), len(images))
+    for i in range(0, len(x), AT_ONCE):
+        parts.append(detector.decision_function(x[i : i + AT_ONCE]))
+        tell("scoring", min(i + AT_ONCE, len(x)), len(x))
     return np.concatenate(parts)
 
 

@@ -31,6 +31,7 @@ from heterad.detectors.parameters import check_device, check_numbers, check_para
 from heterad.detectors.thresholds import ThresholdMixin
 from heterad.methods.ahl import AHL, AHLRecipe
 from heterad.methods.supervised import Recipe, fit_scorer
+from heterad.nn.backbone import BATCH
 from heterad.nn.scorer import Scorer
 from heterad.train import Loop, Report, each
 
@@ -149,7 +150,7 @@ class ScoredDetector(ThresholdMixin, model_file.StoredMixin, BaseEstimator):
         Source:
             Zhu et al. (CVPR 2024), section 4.4.
         """
-        X = self._rows(X)
+        X = maps_of(self.backbone_, self._check(X))
         check_numbers({"epochs": epochs, "lr": lr})
         if len(X) < 2:
             raise ValueError(f"X: expected at least two normals, got {len(X)}")
@@ -221,7 +222,7 @@ class ScoredDetector(ThresholdMixin, model_file.StoredMixin, BaseEstimator):
         Cost:
             One forward pass; memory of some chunks of 4 million numbers.
         """
-        return self._total(self._rows(X))
+        return self._total(self._check(X), self.backbone_)
 
     def explain(self, X) -> dict[str, np.ndarray]:
         """Say which head calls a row anomalous and, of maps, where.
@@ -246,7 +247,7 @@ class ScoredDetector(ThresholdMixin, model_file.StoredMixin, BaseEstimator):
                 heat = F.interpolate(heat[:, None], self.input_shape_[1:], mode="bilinear")[:, 0]
             return self.model_(x) | ({} if heat is None else {"heat_map": heat})
 
-        return self._each_chunk(self._rows(X), everything)
+        return self._each_chunk(self._check(X), everything, self.backbone_)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted detector to one safetensors file, without pickle; see ``load``.
@@ -344,11 +345,6 @@ class ScoredDetector(ThresholdMixin, model_file.StoredMixin, BaseEstimator):
             return AHL(model, x, y, generator, rng, recipe).fit(callback=callback)
         return fit_scorer(model, x, y, generator, recipe, callback=callback)
 
-    def _rows(self, X) -> np.ndarray:
-        """Checked rows as the model takes them."""
-        checked = self._check(X)
-        return maps_of(self.backbone_, checked)
-
     def _check(self, X, *, fitting: bool = False) -> np.ndarray:
         if not fitting:
             check_is_fitted(self, "model_")
@@ -374,8 +370,8 @@ class ScoredDetector(ThresholdMixin, model_file.StoredMixin, BaseEstimator):
     def _wrong_shape(self, shape: tuple[int, ...]) -> str:
         return f"X: expected shape [n, {', '.join(map(str, self.input_shape_))}], got {shape}"
 
-    def _total(self, X: np.ndarray) -> np.ndarray:
-        return self._each_chunk(X, lambda x: {"total": self.model_.total(self.model_(x))})["total"]
+    def _total(self, X: np.ndarray, backbone: nn.Module | None = None) -> np.ndarray:
+        return self._each_chunk(X, lambda x: {"total": self.model_.total(self.model_(x))}, backbone)["total"]
 
     def _in_training_mode(self, X: np.ndarray) -> np.ndarray:
         """Scores of training rows as fresh rows would get them: none is its own reference."""
@@ -385,14 +381,19 @@ class ScoredDetector(ThresholdMixin, model_file.StoredMixin, BaseEstimator):
         finally:
             self.model_.eval()
 
-    def _each_chunk(self, X: np.ndarray, function: Callable[[Tensor], dict[str, Tensor]]) -> dict[str, np.ndarray]:
+    def _each_chunk(
+        self, X: np.ndarray, function: Callable[[Tensor], dict[str, Tensor]], backbone: nn.Module | None = None
+    ) -> dict[str, np.ndarray]:
+        """What ``function`` makes of the rows, or of the backbone's maps of them."""
         device = next(self.model_.parameters()).device
         widths = [len(t) for t in self.model_.state_dict().values() if t.ndim]  # hidden units, references
         size = max(1, CHUNK // max([int(np.prod(self.shape_)), *widths]))
+        size = size if backbone is None else -(-size // BATCH) * BATCH  # the same batches however many rows there are
         parts = []
         with torch.no_grad():
             for i in range(0, len(X), size):
-                x = torch.as_tensor(self.scaling_.apply(X[i : i + size]), dtype=torch.float64, device=device)
+                rows = self.scaling_.apply(maps_of(backbone, X[i : i + size]))
+                x = torch.as_tensor(rows, dtype=torch.float64, device=device)
                 parts.append({name: t.cpu().numpy() for name, t in function(x).items()})
         found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         if not all(np.isfinite(values).all() for values in found.values()):

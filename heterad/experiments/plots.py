@@ -1,4 +1,4 @@
-"""Pictures of a fitted detector: how it learned, how it scores rows, and which attributes made them anomalous."""
+"""Pictures of a detector of many tasks: how it learned, how it scores rows, and what made them anomalous."""
 
 from __future__ import annotations
 
@@ -22,14 +22,22 @@ FLAT = 0.05
 
 
 class Scored(NamedTuple):
-    """Rows scored by their tasks' detectors: ``ratio [n]``, score over the task's threshold; ``task [n]``; ``y [n]`` or
-    None; and of the rows with the highest ratios their number ``top`` and attributes ``[top, D]``."""
+    """Rows and their scores: ``score [n]``, of tasks over the task's threshold; ``task [n]``; and the truth ``y [n]``,
+    1 anomaly, 0 normal, -1 unknown, or None."""
 
-    ratio: np.ndarray
+    score: np.ndarray
     task: np.ndarray
     y: np.ndarray | None
-    top: np.ndarray
-    attributes: np.ndarray
+
+    @property
+    def top(self) -> np.ndarray:
+        """The rows that score highest, the highest first."""
+        return np.argsort(-self.score, kind="stable")[:MOST_ROWS]
+
+    @property
+    def has_both(self) -> bool:
+        """Whether there are known anomalies and known normals."""
+        return self.y is not None and {0, 1} <= set(self.y.tolist())
 
 
 def draw(
@@ -72,35 +80,35 @@ def draw(
     files = [place / "history.png"]
     history(files[0], detector)
     if x is not None:
-        scored = score_tasks(detector, x, np.zeros(len(x), int) if groups is None else groups, y)
+        scored, attributes = score_tasks(detector, x, np.zeros(len(x), int) if groups is None else groups, y)
         files.append(place / "scores.png")
         histogram(files[-1], scored)
-        if scored.y is not None and {0, 1} <= set(scored.y.tolist()):
+        if scored.has_both:
             files.append(place / "curves.png")
             curves(files[-1], scored)
         names = getattr(detector, "feature_names_in_", None)
         files.append(place / "attributes.png")
-        heat_map(files[-1], scored, range(scored.attributes.shape[1]) if names is None else names)
+        heat_map(files[-1], scored, attributes, range(attributes.shape[1]) if names is None else names)
     return files
 
 
-def score_tasks(detector: RobustMetaDetector, x, groups: np.ndarray, y: np.ndarray | None) -> Scored:
-    """Adapt to each task's rows and score them."""
+def score_tasks(detector: RobustMetaDetector, x, groups: np.ndarray, y: np.ndarray | None) -> tuple[Scored, np.ndarray]:
+    """Adapt to each task's rows and score them; and the attributes of those that score highest ``[top, D]``."""
     ratio = np.empty(len(groups))
     tasks, number = np.unique(groups, return_inverse=True)
     rows_of = [np.flatnonzero(number == t) for t in range(len(tasks))]
     adapted = []
     for name, rows in zip(tasks, rows_of, strict=True):
         try:
-            task = detector.adapt(_take(x, rows)) if len(rows) >= LEAST else detector.task_
-            scores = task.decision_function(_take(x, rows))
+            task = detector.adapt(take(x, rows)) if len(rows) >= LEAST else detector.task_
+            scores = task.decision_function(take(x, rows))
         except ValueError as error:
             raise ValueError(f"task {name}: {error}") from None
         ratio[rows] = scores / max(task.threshold_, np.finfo(float).tiny)
         adapted.append(task)
-    top = np.argsort(-ratio, kind="stable")[:MOST_ROWS]
-    attributes = [adapted[number[row]].explain(_take(x, [row]))[0] for row in top]
-    return Scored(ratio, groups, y, top, np.array(attributes))
+    scored = Scored(ratio, groups, y)
+    attributes = [adapted[number[row]].explain(take(x, [row]))[0] for row in scored.top]
+    return scored, np.array(attributes)
 
 
 def history(path: Path, detector: RobustMetaDetector) -> None:
@@ -125,33 +133,49 @@ def history(path: Path, detector: RobustMetaDetector) -> None:
     save_figure(figure, path)
 
 
-def histogram(path: Path, scored: Scored) -> None:
-    """Draw how scores are distributed, of anomalies and normals apart where they are known."""
+def histogram(path: Path, scored: Scored, threshold: float | None = None) -> None:
+    """Draw how scores are distributed, of anomalies and normals apart where they are known.
+
+    Scores over their task's threshold have a logarithmic axis; scores with a ``threshold`` of their own a linear one,
+    on which those far beyond most others stand at the edge.
+    """
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    ratio = np.clip(scored.ratio, 1e-12, None)
-    log = np.log10(ratio)
-    edges = (10 ** np.histogram_bin_edges(log, bins=min(60, max(10, len(log) // 20)))).tolist()
+    log = threshold is None
+    low, high = (1e-12, np.inf) if threshold is None else _most(scored.score)
+    score = np.clip(scored.score, low, high)
+    n_beyond = int((score != scored.score).sum())
+    places = np.log10(score) if log else score
+    edges = np.histogram_bin_edges(places, bins=min(60, max(10, len(places) // 20)))
+    edges = (10**edges if log else edges).tolist()
     figure = new_figure(6.4, 3.8)
     axes = figure.subplots()
-    y = np.full(len(ratio), -1) if scored.y is None else scored.y
+    y = np.full(len(score), -1) if scored.y is None else scored.y
     named = {-1: "rows" if (y == -1).all() else "unlabelled rows", 0: "normal rows", 1: "anomalous rows"}
     for (label, name), colour, line in zip(named.items(), (GREY, BLUE, ORANGE), (":", "-", "--"), strict=True):
         if (y == label).any():
             shown = f"{name} ({(y == label).sum():,})"
-            axes.hist(ratio[y == label], edges, color=colour, alpha=0.2)
+            axes.hist(score[y == label], edges, color=colour, alpha=0.2)
             axes.hist(
-                ratio[y == label], edges, histtype="step", color=colour, linestyle=line, linewidth=1.8, label=shown
+                score[y == label], edges, histtype="step", color=colour, linestyle=line, linewidth=1.8, label=shown
             )
-    axes.axvline(1, color="black", linewidth=1, label="threshold")
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if np.ptp(log) < 2 else (1,)))
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("score over the task's threshold")
+    axes.axvline(1 if threshold is None else threshold, color="black", linewidth=1, label="threshold")
+    if log:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if np.ptp(places) < 2 else (1,)))
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    beyond = f", {n_beyond:,} beyond the edge" if n_beyond and not log else ""
+    axes.set_xlabel("score over the task's threshold" if log else f"score{beyond}")
     axes.set_ylabel("rows")
     figure.legend(loc="outside upper center", ncols=2, frameon=False)
     save_figure(figure, path)
+
+
+def _most(score: np.ndarray) -> tuple[float, float]:
+    """Limits with room for most scores, and for as much again on either side."""
+    low, high = np.quantile(score, (0.02, 0.98))
+    return low - (high - low), high + (high - low)
 
 
 def curves(path: Path, scored: Scored) -> None:
@@ -160,23 +184,23 @@ def curves(path: Path, scored: Scored) -> None:
 
     assert scored.y is not None
     known = np.isin(scored.y, (0, 1))
-    y, ratio, task = scored.y[known], scored.ratio[known], scored.task[known]
+    y, score, task = scored.y[known], scored.score[known], scored.task[known]
     both = [t for t in np.unique(task) if len(np.unique(y[task == t])) == 2]
     figure = new_figure(8.4, 5.0)
     roc, precision = figure.subplots(1, 2)
     if len(both) > 1:
-        mean = np.mean([roc_auc_score(y[task == t], ratio[task == t]) for t in both])
+        mean = np.mean([roc_auc_score(y[task == t], score[task == t]) for t in both])
         for t in both[:MOST_TASKS]:
-            fall_out, recall, _ = roc_curve(y[task == t], ratio[task == t])
+            fall_out, recall, _ = roc_curve(y[task == t], score[task == t])
             label = f"single tasks, mean AUC of {len(both)}: {mean:.3f}" if t == both[0] else None
             roc.plot(fall_out, recall, color="0.8", linewidth=0.8, label=label)
-    fall_out, recall, _ = roc_curve(y, ratio)
-    roc.plot(fall_out, recall, color=BLUE, linewidth=2.2, label=f"all rows, AUC {roc_auc_score(y, ratio):.3f}")
+    fall_out, recall, _ = roc_curve(y, score)
+    roc.plot(fall_out, recall, color=BLUE, linewidth=2.2, label=f"all rows, AUC {roc_auc_score(y, score):.3f}")
     roc.plot([0, 1], [0, 1], color="black", linestyle=":", linewidth=1, label="by chance")
-    hits, found, _ = (values[::-1] for values in precision_recall_curve(y, ratio))
+    hits, found, _ = (values[::-1] for values in precision_recall_curve(y, score))
     rise = np.flatnonzero(np.diff(found) > 0) + 1  # what is no anomaly adds nothing to the area, the average precision
     found, hits = np.r_[0, found[rise]], np.r_[hits[rise[0]], hits[rise]]
-    average = f"all rows, average precision {average_precision_score(y, ratio):.3f}"
+    average = f"all rows, average precision {average_precision_score(y, score):.3f}"
     precision.plot(found, hits, color=ORANGE, linewidth=2.2, label=average, drawstyle="steps-pre")
     precision.axhline(y.mean(), color="black", linestyle=":", linewidth=1, label="by chance")
     roc.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC")
@@ -188,27 +212,29 @@ def curves(path: Path, scored: Scored) -> None:
     save_figure(figure, path)
 
 
-def heat_map(path: Path, scored: Scored, names: Sequence) -> None:
-    """Draw the attributes of the most anomalous rows, of the features that stand out most."""
-    a = scored.attributes
+def heat_map(path: Path, scored: Scored, attributes: np.ndarray, names: Sequence) -> None:
+    """Draw the attributes ``[top, D]`` of the most anomalous rows, of the features that stand out most."""
+    a = attributes
     chosen = np.sort(np.argsort(-np.abs(a).mean(0), kind="stable")[:MOST_FEATURES])
     a = -a[:, chosen]  # what was added, not what would have to be
     limit = max(float(np.abs(a).max()), np.finfo(float).tiny)
     figure = new_figure(2.6 + 0.26 * max(len(chosen), 12), 1.8 + 0.17 * len(a))
     axes = figure.subplots()
     image = axes.imshow(a, aspect="auto", interpolation="nearest", cmap="PuOr", vmin=-limit, vmax=limit)
-    axes.set_xticks(range(len(chosen)), [_short(names[i]) for i in chosen], rotation=90, fontsize=8)
-    labels = [f"{_short(scored.task[row])}, row {row}" for row in scored.top]
+    axes.set_xticks(range(len(chosen)), [shorten(names[i]) for i in chosen], rotation=90, fontsize=8)
+    labels = [f"{shorten(scored.task[row])}, row {row}" for row in scored.top]
     axes.set_yticks(range(len(a)), labels, fontsize=7)
     axes.set_title(f"Anomalous attributes of the {len(a)} rows that score highest", fontsize=10)
     figure.colorbar(image, label="above or below what is normal,\nin standard deviations")
     save_figure(figure, path)
 
 
-def _short(name, most: int = 16) -> str:
+def shorten(name, most: int = 16) -> str:
+    """A name as a picture has room for."""
     text = " ".join(str(name).split())
     return (text if len(text) <= most else text[: most - 1] + "…").replace("$", r"\$")  # else the sign of a formula
 
 
-def _take(x, rows):
+def take(x, rows):
+    """Rows of an array or a table."""
     return x.take(rows) if hasattr(x, "column_names") else x[rows]

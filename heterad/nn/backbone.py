@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
+BATCH = 32  # images at a time
+
 Colour = tuple[float, float, float]
 PIXEL_MEAN, PIXEL_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, which torchvision's weights expect
 
@@ -169,7 +171,7 @@ def extract_maps(
     backbone: nn.Module,
     images: np.ndarray,
     *,
-    batch_size: int = 32,
+    batch_size: int = BATCH,
     report: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
     """Feature maps of images, computed once and in batches, for detectors that take maps.

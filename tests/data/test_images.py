@@ -82,7 +82,18 @@ def test_images_that_would_be_overlooked_are_named(folder: Path) -> None:
     layout = "expected images in train/<class> and test/<class>, as in MVTec AD"
     with pytest.raises(ValueError, match=f"{layout}, got some elsewhere: test, train/good/monday$"):
         read_image_folder(folder)
-    with pytest.raises(ValueError, match=f"test: {layout}, or in the folder itself, got some elsewhere: crack, good$"):
+    either = "or all in the folder itself, or all in folders of it"
+    with pytest.raises(ValueError, match=f"test: {layout}, {either}, got some elsewhere: crack, good$"):
+        read_image_folder(folder / "test", normals=False)
+
+
+def test_a_folder_of_test_alone(folder: Path) -> None:
+    found = read_image_folder(folder / "test", normals=False)
+    assert found.defect.tolist() == ["crack", "good"]
+    assert not found.train.any()
+    assert read_image_folder(folder / "test" / "crack", normals=False).defect.tolist() == ["good"]
+    picture(folder / "test/crack/monday/0.png")
+    with pytest.raises(ValueError, match=r"got some elsewhere: crack/monday$"):
         read_image_folder(folder / "test", normals=False)
 
 

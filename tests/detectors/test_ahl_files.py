@@ -181,8 +181,9 @@ def test_the_command_line(folder: Path, tmp_path: Path, capsys) -> None:
     assert "task: has no meaning with --method ahl" in capsys.readouterr().err
     assert run(["fit", str(folder), "--model", model, "--method", "ahl", "--max-iter", "9"]) == 2
     assert "max-iter: has no meaning with --method ahl" in capsys.readouterr().err
-    assert run(["plot", model]) == 2
-    assert "expected a model that learned from many tasks, got one of --method ahl" in capsys.readouterr().err
+    for option, error in (("size", "expected at least 1"), ("validation-fraction", "expected")):
+        assert run(["fit", str(folder), "--model", model, "--method", "ahl", f"--ahl.{option}", "-1"]) == 2
+        assert f"heterad: ahl.{option}: {error}" in capsys.readouterr().err
     assert run(["info", model]) == 0
     card = capsys.readouterr().out
     assert "channels x height x width: 3 x 24 x 16" in card
@@ -214,8 +215,11 @@ def test_the_command_line_shows_each_stage_and_tells_of_folders_in_a_line(folder
     assert told[0] == ("backbone", 0, 2)
     assert told.index(("training", 0, 1)) > told.index(("features", 0, 11))
     capsys.readouterr()
+    assert run(["score", model, str(folder / "test"), "--out", str(folder / "s.csv")]) == 0
+    assert "Scored 5, " in capsys.readouterr().out
+    shutil.copy(folder / "test" / "good" / "0.png", folder / "test")
     assert run(["score", model, str(folder / "test"), "--out", str(folder / "s.csv")]) == 2
-    assert "test: expected images in train/<class> and test/<class>, as in MVTec AD, or in" in capsys.readouterr().err
+    assert "test: expected images in train/<class> and test/<class>, as in MVTec AD, or all" in capsys.readouterr().err
 
 
 def test_the_help_of_score_tells_of_images_and_of_ahl(capsys) -> None:

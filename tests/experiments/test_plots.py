@@ -42,19 +42,19 @@ def test_without_validation_and_with_rows_all_alike(tmp_path: Path) -> None:
 
 def test_rows_are_scored_by_their_own_task(detector) -> None:
     order = np.random.default_rng(0).permutation(len(TOY.x))
-    scored = score_tasks(detector, TOY.x[order], TOY.groups[order], None)
+    scored, attributes = score_tasks(detector, TOY.x[order], TOY.groups[order], None)
     task = detector.adapt(TOY.x[order][TOY.groups[order] == 3])
-    np.testing.assert_allclose(scored.ratio[scored.task == 3], task.support_scores_ / task.threshold_)
+    np.testing.assert_allclose(scored.score[scored.task == 3], task.support_scores_ / task.threshold_)
     assert len(scored.top) == MOST_ROWS
-    assert scored.ratio[scored.top[0]] == scored.ratio.max()
+    assert scored.score[scored.top[0]] == scored.score.max()
     row = scored.top[scored.task[scored.top] == 3][0]
     where = scored.top.tolist().index(row)
-    np.testing.assert_allclose(scored.attributes[where], task.explain(TOY.x[order][[row]])[0], atol=1e-12)
+    np.testing.assert_allclose(attributes[where], task.explain(TOY.x[order][[row]])[0], atol=1e-12)
 
 
 def test_a_task_of_one_row_is_of_the_training_rows_taken_as_one(detector) -> None:
-    scored = score_tasks(detector, TOY.x[:3], np.array([0, 0, 7]), None)
-    assert scored.ratio[2] == pytest.approx(detector.decision_function(TOY.x[2:3])[0] / detector.threshold_)
+    scored, _ = score_tasks(detector, TOY.x[:3], np.array([0, 0, 7]), None)
+    assert scored.score[2] == pytest.approx(detector.decision_function(TOY.x[2:3])[0] / detector.threshold_)
 
 
 def test_a_task_that_cannot_be_adapted_to_is_named(detector) -> None:
@@ -67,8 +67,8 @@ def test_a_task_that_cannot_be_adapted_to_is_named(detector) -> None:
 def test_the_area_under_precision_is_the_average_precision(tmp_path: Path, monkeypatch) -> None:
     figures = []
     monkeypatch.setattr(plots, "save_figure", lambda figure, path: figures.append(figure))
-    ratio, y = np.array([4.0, 3.0, 2.0, 1.0]), np.array([0, 1, 1, 0])
-    plots.curves(tmp_path, plots.Scored(ratio, np.zeros(4), y, np.zeros(0, int), np.zeros((0, 2))))
+    score, y = np.array([4.0, 3.0, 2.0, 1.0]), np.array([0, 1, 1, 0])
+    plots.curves(tmp_path, plots.Scored(score, np.zeros(4), y))
     line = figures[0].axes[1].lines[0]
     assert line.get_xdata().tolist() == [0, 0.5, 1]
     assert line.get_ydata().tolist() == [0.5, 0.5, 2 / 3]
@@ -76,8 +76,8 @@ def test_the_area_under_precision_is_the_average_precision(tmp_path: Path, monke
 
 
 def test_names_are_drawn_as_they_are(detector, tmp_path: Path) -> None:
-    scored = score_tasks(detector, TOY.x[:4], np.array(["in $", "in $", r"$\no$", r"$\no$"]), None)
-    plots.heat_map(tmp_path / "a.png", scored, [r"$\frac{$", "two\nlines", *map(str, range(8))])
+    scored, attributes = score_tasks(detector, TOY.x[:4], np.array(["in $", "in $", r"$\no$", r"$\no$"]), None)
+    plots.heat_map(tmp_path / "a.png", scored, attributes, [r"$\frac{$", "two\nlines", *map(str, range(8))])
     assert (tmp_path / "a.png").exists()
 
 

@@ -1,0 +1,150 @@
+"""Pictures of a detector that learned from seen anomalies: how it learned, how it scores rows, which head and where."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from heterad.data.whole_file import writable_folder
+from heterad.detectors.ahl_files import score_rows
+from heterad.detectors.scored import ScoredDetector
+from heterad.experiments.pictures import STYLES, new_figure, save_figure
+from heterad.experiments.plots import Scored, curves, histogram, shorten, take
+from heterad.train import Report
+
+MOST_IMAGES, IN_A_ROW = 12, 6
+
+
+def draw_scored(
+    detector: ScoredDetector,
+    folder: str | os.PathLike[str],
+    x=None,
+    y: np.ndarray | None = None,
+    names: Sequence | np.ndarray | None = None,
+    *,
+    report: Report | None = None,
+) -> list[Path]:
+    """Draw the training history and, given rows, their scores, the heads behind them and, of images and maps, where.
+
+    Args:
+        detector: a fitted ``AHLDetector``, ``DRADetector`` or ``DevNetDetector``.
+        folder: for the pictures; made if it is not there.
+        x: rows as ``detector.decision_function`` takes them; None for the history alone.
+        y: truth ``[n]``: 1 anomaly, 0 normal, -1 unknown; None: nothing is known. Where both classes are known, ROC
+            and precision-recall curves are drawn too.
+        names: of the rows ``[n]``, as their files; None for their numbers.
+        report: told how many of the images are scored ("scoring"), from 0 on, and of how many.
+
+    Returns:
+        The files: ``history.png``, then ``scores.png``, ``curves.png``, ``heads.png`` (of several heads) and
+        ``heat_maps.png`` as far as drawn.
+
+    Raises:
+        OSError: the folder cannot be made or written to.
+        ValueError: as ``detector.decision_function``.
+
+    Cost:
+        A scoring of the rows, once more of those shown, and about a second a picture.
+
+    Example:
+        >>> import tempfile
+        >>> from heterad import DRADetector
+        >>> x = np.random.default_rng(0).normal(size=(30, 4))
+        >>> y = np.arange(30) % 10 == 0
+        >>> detector = DRADetector(epochs=1).fit(x, y)
+        >>> [file.name for file in draw_scored(detector, tempfile.mkdtemp(), x, y)]
+        ['history.png', 'scores.png', 'curves.png', 'heads.png']
+    """
+    place = writable_folder(folder)
+    files = [place / "history.png"]
+    history(files[0], detector)
+    if x is None:
+        return files
+    score = score_rows(detector, x, report)
+    scored = Scored(score, np.zeros(len(score), int), None if y is None else np.asarray(y).astype(int))
+    files.append(place / "scores.png")
+    histogram(files[-1], scored, detector.threshold_)
+    if scored.has_both:
+        files.append(place / "curves.png")
+        curves(files[-1], scored)
+    top = scored.top
+    known = np.arange(len(score)) if names is None else np.asarray(names)
+    heads = detector.explain(take(x, top))
+    heat = heads.pop("heat_map", None)
+    if len(heads) > 1:
+        files.append(place / "heads.png")
+        head_scores(files[-1], heads, known[top])
+    if heat is not None:
+        shown = top[:MOST_IMAGES]
+        files.append(place / "heat_maps.png")
+        images = take(x, shown) if detector.backbone is not None else None
+        heat_maps(files[-1], heat[: len(shown)], known[shown], score[shown], images)
+    return files
+
+
+def history(path: Path, detector: ScoredDetector) -> None:
+    """Draw over the epochs the loss and, of AHL, each base model's weight and estimated generalisation error."""
+    curve = detector.history_
+    panels = {"training loss": [[value] for value in curve["loss"]]}
+    for name, key in (("weight of each\nbase model", "w"), ("its estimated\nerror", "r")):
+        if any(curve.get(key, [])):
+            width = len(next(filter(None, curve[key])))
+            panels[name] = [[np.nan] * width if values is None else values for values in curve[key]]
+    figure = new_figure(6.4, 1.0 + 2.0 * len(panels))
+    epochs = np.arange(1, len(curve["loss"]) + 1)
+    for axes, (name, values) in zip(
+        figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0], panels.items(), strict=True
+    ):
+        for i, line in enumerate(np.array(values, float).T):
+            colour, marker = STYLES[i % len(STYLES)]
+            axes.plot(epochs, line, color=colour, marker=marker, markersize=3, linewidth=1.4)
+        axes.set_ylabel(name)
+        axes.grid(alpha=0.3)
+    axes.set_xlabel("epoch")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    save_figure(figure, path)
+
+
+def head_scores(path: Path, heads: dict[str, np.ndarray], names: np.ndarray) -> None:
+    """Draw the score of each head ``[top]`` of the rows that score highest."""
+    a = np.stack(list(heads.values()), 1)
+    limit = max(float(np.quantile(np.abs(a), 0.95)), np.finfo(float).tiny)
+    figure = new_figure(3.6 + 0.7 * len(heads), 1.8 + 0.17 * len(a))
+    axes = figure.subplots()
+    image = axes.imshow(a, aspect="auto", interpolation="nearest", cmap="PuOr", vmin=-limit, vmax=limit)
+    axes.set_xticks(range(len(heads)), [shorten(name) for name in heads], rotation=45, ha="right", fontsize=8)
+    axes.set_yticks(range(len(a)), [shorten(_short_name(name), 24) for name in names], fontsize=7)
+    axes.set_title(f"Heads of the {len(a)} rows\nthat score highest", fontsize=10)
+    figure.colorbar(image, label="score of the head", extend="both")
+    save_figure(figure, path)
+
+
+def heat_maps(path: Path, heat: np.ndarray, names: np.ndarray, scores: np.ndarray, images: np.ndarray | None) -> None:
+    """Draw where images, or maps, are anomalous: ``heat [n, H, W]`` below ``images [n, C, H, W]``, with their names
+    and scores."""
+    n_columns = min(IN_A_ROW, len(heat))
+    n_rows = -(-len(heat) // n_columns)
+    deep = 1 if images is None else 2
+    figure = new_figure(0.9 + 1.5 * n_columns, (0.45 + 1.5 * deep) * n_rows)
+    grid = figure.subplots(n_rows * deep, n_columns, squeeze=False)
+    low, high = np.quantile(heat, 0.05), heat.max()
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for i, (where, name, score) in enumerate(zip(heat, names, scores, strict=True)):
+        row, column = divmod(i, n_columns)
+        stack = grid[row * deep : (row + 1) * deep, column]
+        if images is not None:
+            grey = images.shape[1] == 1
+            stack[0].imshow(images[i, 0] if grey else images[i].transpose(1, 2, 0), cmap="gray" if grey else None)
+        shown = stack[-1].imshow(where, cmap="viridis", vmin=low, vmax=max(high, low + np.finfo(float).tiny))
+        stack[0].set_title(f"{shorten(_short_name(name), 20)}\n{score:.3g}", fontsize=8)
+    figure.colorbar(shown, ax=grid, label="anomalous here", shrink=0.6)
+    save_figure(figure, path)
+
+
+def _short_name(name) -> str:
+    """Of a file its folder and its own name; a row's number."""
+    return "/".join(Path(name).parts[-2:]) if isinstance(name, str) else f"row {name}"
