@@ -48,7 +48,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError:  # of the command line's own packages: told by ``__main__``
         raise
     except (ValueError, ImportError) as error:
-        return _complain(as_typed(COMMANDS[arguments[0]], str(error)))
+        return _complain(as_typed(COMMANDS[arguments[0]], str(error), arguments))
     except KeyboardInterrupt as interrupt:
         return _complain(str(interrupt) or "interrupted; no file was left half written")
     return 0

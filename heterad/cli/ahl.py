@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
+from heterad.cli.options import refuse
 from heterad.cli.progress import bars
 from heterad.data.row_files import counted
-from heterad.detectors.ahl_files import fit_ahl, read_model, read_rows, score_ahl
+from heterad.detectors.ahl_files import fit_ahl, is_ahl, read_model, read_scorable, score_ahl
 from heterad.experiments.ahl_plots import draw_scored
-from heterad.experiments.plots import take
 
 
 @dataclass(frozen=True)
@@ -107,8 +105,23 @@ def plot(model: Path, data: Path | None, label: str | None, out: Path, skip_unre
     detector = read_model(model)
     if data is None:
         return draw_scored(detector, out)
-    found = read_rows(detector, data, label=label, skip_unreadable=skip_unreadable)
-    shown = np.flatnonzero(~found.train) if not found.train.all() else np.arange(len(found.train))
-    y = None if found.y is None else found.y[shown]
+    found = read_scorable(detector, data, label=label, skip_unreadable=skip_unreadable, only_test=True)
     with bars() as report:
-        return draw_scored(detector, out, take(found.x, shown), y, found.names[shown], report=report)
+        return draw_scored(detector, out, found.x, found.y, found.names, report=report)
+
+
+def learned_by_ahl(
+    command: Callable[..., None], values: Mapping[str, Any], meta: Collection[str], scored: Collection[str]
+) -> bool:
+    """Whether the model is one of --method ahl; options that its kind has no use for are refused.
+
+    Args:
+        command: the command.
+        values: of its options, ``model`` among them.
+        meta: options of models of many tasks alone.
+        scored: options of models of --method ahl alone.
+    """
+    of_ahl = is_ahl(values["model"])
+    names, method = (meta, "ahl") if of_ahl else (scored, "robust-meta")
+    refuse(command, values, names, f"for a model of --method {method}")
+    return of_ahl

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -22,20 +22,22 @@ def refuse(command: Callable[..., None], values: Mapping[str, Any], names: Colle
             raise ValueError(f"{option.name}: has no meaning {where}")
 
 
-def as_typed(command: Callable[..., None], message: str) -> str:
+def as_typed(command: Callable[..., None], message: str, arguments: Sequence[str] = ()) -> str:
     """An error's message with the option that it begins with, if any, spelled as on the command line.
+
+    A message about one of the ``arguments``, such as a folder of an option's name, stays as it is.
 
     Example:
         >>> def command(rows: str, max_iter: int = 0) -> None: ...
         >>> as_typed(command, "max_iter: expected at least 1, got 0")
         'max-iter: expected at least 1, got 0'
-        >>> as_typed(command, "my_rows.csv: expected a file, got nothing there")
-        'my_rows.csv: expected a file, got nothing there'
+        >>> as_typed(command, "max_iter: expected a file, got nothing there", ["max_iter"])
+        'max_iter: expected a file, got nothing there'
     """
     name, _, rest = message.partition(": ")
     for option in inspect.signature(command).parameters.values():
         group = fields(option.default) if is_dataclass(option.default) else ()
         typed = {option.name: option.name} | {field.name: f"{option.name}.{field.name}" for field in group}
-        if rest and name in typed:
+        if rest and name in typed and name not in arguments:
             return f"{typed[name].replace('_', '-')}: {rest}"
     return message

@@ -13,7 +13,6 @@ from heterad.cli.options import refuse
 from heterad.data.row_files import RowFiles
 from heterad.data.tables import read_table
 from heterad.detectors import RobustMetaDetector
-from heterad.detectors.ahl_files import is_ahl
 from heterad.detectors.gather import LEAST
 from heterad.detectors.score_files import about_short, choose_columns
 from heterad.experiments.plots import draw
@@ -41,9 +40,9 @@ def plot(
         out: Folder for the pictures.
         skip_unreadable: Of images, for a model of --method ahl: leave out those that cannot be decoded.
     """
-    of_ahl = is_ahl(model)
-    foreign, method = ({"task"}, "ahl") if of_ahl else ({"skip_unreadable"}, "robust-meta")
-    refuse(plot, locals(), foreign, f"for a model of --method {method}")
+    of_ahl = ahl.learned_by_ahl(plot, locals(), {"task"}, {"skip_unreadable"})
+    if data is None:
+        refuse(plot, locals(), {"task", "label", "skip_unreadable"}, "without DATA")
     files = ahl.plot(model, data, label, out, skip_unreadable) if of_ahl else _plot_tasks(model, data, task, label, out)
     print(f"Wrote to {out}: {', '.join(file.name for file in files)}.")
 

@@ -55,7 +55,7 @@ def reproduce(
     if splits < 1:
         raise ValueError(f"splits: expected at least 1, got {splits}")
     if not all(0 < ratio < 1 for ratio in label_ratios):
-        raise ValueError(f"label-ratios: expected shares in (0, 1), got {', '.join(map(str, label_ratios))}")
+        raise ValueError(f"label_ratios: expected shares in (0, 1), got {', '.join(map(str, label_ratios))}")
     chosen = TABLES[table]
     refuse(reproduce, locals(), {field.name for field in fields(Options)} - chosen.options - {"smoke"}, f"for {table}")
     if smoke:

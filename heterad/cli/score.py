@@ -8,13 +8,11 @@ from typing import Annotated
 import tyro
 
 from heterad.cli import ahl
-from heterad.cli.options import refuse
 from heterad.cli.progress import bars
 from heterad.data.parts import check_format
 from heterad.data.row_files import counted
 from heterad.data.whole_file import spare, writable_file
 from heterad.detectors import RobustMetaDetector, score_files
-from heterad.detectors.ahl_files import is_ahl
 from heterad.detectors.score_files import shard
 from heterad.train import join
 
@@ -56,11 +54,8 @@ def score(
         skip_unreadable: Of images, for a model of --method ahl: leave out those that cannot be decoded.
         device: Where to compute: cpu or cuda.
     """
-    of_ahl = is_ahl(model)
     spare(writable_file(check_format(out)), [model, *data])
-    foreign, method = (META, "ahl") if of_ahl else ({"skip_unreadable"}, "robust-meta")
-    refuse(score, locals(), foreign, f"for a model of --method {method}")
-    if of_ahl:
+    if ahl.learned_by_ahl(score, locals(), META, {"skip_unreadable"}):
         return ahl.score(model, data, out, contamination, threshold, skip_unreadable, device)
     with join(device) as processes, bars(shown=processes.first) as report:
         found = score_files(

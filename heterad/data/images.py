@@ -29,8 +29,8 @@ class ImageSet(NamedTuple):
 
 
 def is_image(path: Path) -> bool:
-    """Whether a path is a file that, by its name, holds an image."""
-    return path.suffix.lower() in SUFFIXES and path.is_file()
+    """Whether a path is a file that, by its name, holds an image; hidden ones do not."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
 def read_image_folder(
@@ -103,10 +103,11 @@ def _folders(root: Path, normals: bool) -> list[tuple[str, Path]]:
     """The folders to read, each with its split; images in others, which would be overlooked, raise ValueError."""
     layout = "images in train/<class> and test/<class>, as in MVTec AD"
     tops = {split: root / split for split in ("train", "test")}
-    if not normals and not any(top.is_dir() for top in tops.values()):
+    one = not normals and not any(top.is_dir() for top in tops.values())
+    if one:
         tops = {"test": root}
         layout += ", or all in the folder itself, or all in folders of it"
-    if root in tops.values() and any(map(is_image, root.iterdir())):
+    if one and any(map(is_image, root.iterdir())):
         read = [("test", root)]
     else:
         read = [(split, kind) for split, top in tops.items() for kind in sorted(top.glob("[!.]*")) if kind.is_dir()]

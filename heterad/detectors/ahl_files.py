@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from heterad.data.images import GOOD, ImageSet, is_image, read_image_folder
+from heterad.data.columns import Columns
+from heterad.data.images import GOOD, is_image, read_image_folder
 from heterad.data.row_files import RowFiles, counted, holds_tables
 from heterad.data.tables import read_table, write_table
 from heterad.data.whole_file import spare
@@ -19,15 +20,17 @@ from heterad.detectors.ahl import AHLDetector
 from heterad.detectors.devnet import DevNetDetector
 from heterad.detectors.dra import DRADetector
 from heterad.detectors.image_features import SMALL
+from heterad.detectors.inputs import take
 from heterad.detectors.score_files import name_columns
 from heterad.detectors.scored import ScoredDetector
 from heterad.detectors.thresholds import check_either
+from heterad.nn.backbone import BATCH
 from heterad.train import Report, read_tensors
 
 Source = str | os.PathLike[str]
 
 DETECTORS = (AHLDetector, DRADetector, DevNetDetector)
-AT_ONCE = 256  # images scored between two reports
+AT_ONCE = 8 * BATCH  # images scored between two reports
 
 
 class Fitted(NamedTuple):
@@ -39,15 +42,26 @@ class Fitted(NamedTuple):
     n_kept: int
 
 
-class Rows(NamedTuple):
+class Scorable(NamedTuple):
     """What a detector takes, ``x [n, ...]``; what names each row, "file" or "row", and the ``names [n]``; the truth
-    ``y [n]`` (1 anomaly, 0 normal, -1 unknown) or None; and whether an image lies in ``train``."""
+    ``y [n]`` (1 anomaly, 0 normal, -1 unknown) or None; and the files read."""
 
     x: Any
     named: str
     names: np.ndarray
     y: np.ndarray | None
-    train: np.ndarray
+    files: list[Path]
+
+
+class _Given(NamedTuple):
+    """What there is to learn from: ``x [n, ...]``, ``y [n]``, the files read, where normals are looked for, and of
+    files of rows their columns."""
+
+    x: Any
+    y: np.ndarray
+    files: list[Path]
+    name: str
+    columns: Columns | None
 
 
 def fit_ahl(
@@ -112,51 +126,46 @@ def fit_ahl(
         if images
         else {"seen": seen, "size": size, "skip_unreadable": skip_unreadable, "backbone": backbone != SMALL}
     )
-    if given := [name for name, value in refused.items() if value]:
-        raise ValueError(f"{given[0]}: has no meaning for {'a folder of images' if images else 'files of rows'}")
-    columns = None
+    if wrong := [name for name, value in refused.items() if value]:
+        raise ValueError(f"{wrong[0]}: has no meaning for {'a folder of images' if images else 'files of rows'}")
     if images:
-        found = read_image_folder(paths[0], size=size, skip_unreadable=skip_unreadable)
-        files, (x, y) = found.files, _rows_of(found, seen)
+        given = _read_images(Path(paths[0]), seen, size, skip_unreadable)
     else:
-        tables = _row_files(paths)
-        table = read_table(tables, label=label, ignore=ignore, one_hot=one_hot, missing=missing)
-        files = [Path(file) for file in tables.files]
-        x, y, columns = table.x, np.zeros(table.x.num_rows, int) if table.y is None else table.y, table.columns
-        if unlabelled := int((y == -1).sum()):
-            rows = counted(unlabelled, "row")
-            warnings.warn(f"label: {rows} of {len(y):,} without a label are taken as normal", stacklevel=2)
+        given = _read_rows(paths, label, ignore, one_hot, missing)
+    x, y = given.x, given.y
     if out is not None:
-        spare(out, files)
+        spare(out, given.files)
     if (n_normal := int((y != 1).sum())) < 2:
-        where = Path(paths[0]) / "train" / GOOD if images else tables.name
-        raise ValueError(f"{where}: expected at least two normals to learn from, got {n_normal}")
+        raise ValueError(f"{given.name}: expected at least two normals to learn from, got {n_normal}")
     if shots is not None:
         if shots < 1:
             raise ValueError(f"shots: expected at least 1, got {shots}")
         left_out = np.random.default_rng(seed).permutation(np.flatnonzero(y == 1))[shots:]
         kept = np.setdiff1d(np.arange(len(y)), left_out)
-        x, y = x.take(kept) if not images else x[kept], y[kept]
-    chosen = backbone if images else None
+        x, y = take(x, kept), y[kept]
     detector = AHLDetector(
         base,
         epochs=epochs,
-        backbone=chosen,
+        backbone=backbone if images else None,
         validation_fraction=validation_fraction,
         device=device,
         random_state=seed,
     )
-    detector.fit(x, y, report=report, columns=columns)
+    detector.fit(x, y, report=report, columns=given.columns)
     n_judged = len(detector.support_scores_)
     n_kept = n_judged if n_judged < n_normal else 0
     return Fitted(detector, n_normal - n_kept, int((y == 1).sum()), n_kept)
 
 
 def is_ahl(model: Source) -> bool:
-    """Whether a file is a model of ``AHLDetector`` or one of its bases; what cannot be read is not."""
+    """Whether a file is a model of ``AHLDetector`` or one of its bases; what is damaged is not.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
     try:
         return read_tensors(model)[1].get("kind") in {cls.__name__ for cls in DETECTORS}
-    except (OSError, ValueError):
+    except ValueError:
         return False
 
 
@@ -194,7 +203,8 @@ def score_ahl(
     detector = read_model(model, device)
     if contamination is not None or threshold is not None:
         detector.set_threshold(contamination=contamination, value=threshold)
-    found = read_rows(detector, data, skip_unreadable=skip_unreadable, out=out)
+    found = read_scorable(detector, data, skip_unreadable=skip_unreadable)
+    spare(out, found.files)
     scores = score_rows(detector, found.x, report)
     labels = (scores > detector.threshold_).astype(int)
     write_table(out, {found.named: found.names, "score": scores, "label": labels})
@@ -210,24 +220,24 @@ def read_model(model: Source, device: str | None = None) -> ScoredDetector:
     return model_file.read(DETECTORS, model, device)
 
 
-def read_rows(
+def read_scorable(
     detector: ScoredDetector,
     data: Source | Sequence[Source],
     *,
     label: str | None = None,
     skip_unreadable: bool = False,
-    out: Source | None = None,
-) -> Rows:
+    only_test: bool = False,
+) -> Scorable:
     """Read what a detector can score.
 
     Args:
         detector: fitted; whether to images or to vectors, it knows.
         data, skip_unreadable: as of ``score_ahl``.
         label: of files, the column with the truth; 1 anomaly, 0 normal, -1 or nothing unknown.
-        out: where scores will be written, refused if it is a file that is read.
+        only_test: of a folder of images that has ``test``, leave out the others.
 
     Returns:
-        The rows. Of images the truth is known from their folders, where one of them is ``good``.
+        The rows. Of images the truth is known from their folders, where one of them is ``good`` and another is not.
 
     Raises:
         OSError, ValueError: as ``fit_ahl``.
@@ -239,29 +249,29 @@ def read_rows(
         if len(paths) != 1:
             raise ValueError(f"data: expected one folder of images, as the model learned from, got {len(paths)} paths")
         height, width = detector.input_shape_[1:]
-        found = read_image_folder(paths[0], size=(height, width), skip_unreadable=skip_unreadable, normals=False)
+        root = Path(paths[0])
+        if only_test and (root / "test").is_dir():
+            root /= "test"
+        found = read_image_folder(root, size=(height, width), skip_unreadable=skip_unreadable, normals=False)
         y = found.y if len(set(found.y.tolist())) == 2 else None
-        return Rows(found.x, "file", np.array([str(file) for file in found.files]), y, found.train)
+        return Scorable(found.x, "file", np.array([str(file) for file in found.files]), y, found.files)
     if skip_unreadable:
         raise ValueError("skip_unreadable: has no meaning for files of rows")
     files = _row_files(paths)
-    if out is not None:
-        spare(out, files.files)
     table = read_table(files, label=label, columns=detector.columns_ or name_columns(detector, files))
-    x, n = table.x if hasattr(detector, "feature_names_in_") else table.matrix, table.x.num_rows
-    return Rows(x, "row", np.arange(n), table.y, np.zeros(n, bool))
+    x = table.x if hasattr(detector, "feature_names_in_") else table.matrix
+    return Scorable(x, "row", np.arange(table.x.num_rows), table.y, [Path(file) for file in files.files])
 
 
 def score_rows(detector: ScoredDetector, x, report: Report | None = None) -> np.ndarray:
     """Score rows; of images, ``report`` is told how many are done ("scoring"), from 0 on, and of how many."""
-    if detector.backbone is None:
+    if detector.backbone is None or report is None:
         return detector.decision_function(x)
-    tell: Report = report or (lambda stage, done, total: None)
-    tell("scoring", 0, len(x))
+    report("scoring", 0, len(x))
     parts = []
     for i in range(0, len(x), AT_ONCE):
         parts.append(detector.decision_function(x[i : i + AT_ONCE]))
-        tell("scoring", min(i + AT_ONCE, len(x)), len(x))
+        report("scoring", min(i + AT_ONCE, len(x)), len(x))
     return np.concatenate(parts)
 
 
@@ -276,10 +286,24 @@ def _row_files(paths: Sequence[Source]) -> RowFiles:
     return RowFiles(paths)
 
 
-def _rows_of(images: ImageSet, seen: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def _read_images(root: Path, seen: Sequence[str], size: int | None, skip_unreadable: bool) -> _Given:
     """Images of ``train``, and those of the seen classes of ``test``."""
-    known = sorted(set(images.defect[~images.train]) - {GOOD})
+    found = read_image_folder(root, size=size, skip_unreadable=skip_unreadable)
+    known = sorted(set(found.defect[~found.train]) - {GOOD})
     if unknown := sorted(set(seen) - set(known)):
         raise ValueError(f"seen: expected some of {', '.join(known)}, the folders of test, got {', '.join(unknown)}")
-    chosen = images.train | np.isin(images.defect, list(seen))
-    return images.x[chosen], images.y[chosen]
+    chosen = found.train | np.isin(found.defect, list(seen))
+    return _Given(found.x[chosen], found.y[chosen], found.files, str(root / "train" / GOOD), None)
+
+
+def _read_rows(
+    paths: Sequence[Source], label: str | None, ignore: Sequence[str], one_hot: Sequence[str], missing: str
+) -> _Given:
+    """The rows of files; what is not labelled is taken as normal."""
+    files = _row_files(paths)
+    table = read_table(files, label=label, ignore=ignore, one_hot=one_hot, missing=missing)
+    y = np.zeros(table.x.num_rows, int) if table.y is None else table.y
+    if unlabelled := int((y == -1).sum()):
+        rows = counted(unlabelled, "row")
+        warnings.warn(f"label: {rows} of {len(y):,} without a label are taken as normal", stacklevel=3)
+    return _Given(table.x, y, [Path(file) for file in files.files], files.name, table.columns)

@@ -6,6 +6,7 @@ import warnings
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from sklearn.utils.validation import column_or_1d
 
 LABELS = {"anomalies": 1, "normals": 0, "unlabelled": -1}
@@ -118,3 +119,17 @@ def check_groups(groups, n_rows: int) -> np.ndarray:
 def _check_length(name: str, value: np.ndarray, n_rows: int) -> None:
     if len(value) != n_rows:
         raise ValueError(f"{name}: expected one value for each of the {n_rows} rows of X, got {len(value)}")
+
+
+def as_rows(X):
+    """Lists and tensors as arrays; arrays, data frames and tables as they are."""
+    if isinstance(X, torch.Tensor):
+        return X.numpy(force=True)
+    return X if hasattr(X, "shape") else np.asarray(X)
+
+
+def take(X, rows):
+    """Some rows of an array, a data frame or a table."""
+    if hasattr(X, "column_names"):
+        return X.take(rows)
+    return X.iloc[rows] if hasattr(X, "iloc") else X[rows]

@@ -19,7 +19,7 @@ from heterad.detectors import model_file
 from heterad.detectors.adapted_tasks import UnusableError
 from heterad.detectors.gather import LEAST, GatheredTasks
 from heterad.detectors.robust_meta import RobustMetaDetector
-from heterad.detectors.thresholds import check_either, check_share
+from heterad.detectors.thresholds import check_either
 from heterad.train import ALONE, Processes, Report
 
 if TYPE_CHECKING:
@@ -206,10 +206,6 @@ def about_short(short: dict[str, int]) -> list[str]:
 
 def _check(n_features: int, contamination: float | None, threshold: float | None, explain: int, support: int) -> None:
     check_either(contamination, threshold)
-    if contamination is not None:
-        check_share("contamination", contamination)
-    if threshold is not None and not np.isfinite(threshold):
-        raise ValueError(f"threshold: expected a finite number, got {threshold}")
     if not 0 <= explain <= n_features:
         raise ValueError(f"explain: expected 0 to {n_features} (the number of features), got {explain}")
     if support < 2:

@@ -14,7 +14,6 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from heterad.data.columns import Columns
 from heterad.detectors import model_file
@@ -31,7 +30,7 @@ from heterad.detectors.parameters import check_device, check_numbers, check_para
 from heterad.detectors.thresholds import ThresholdMixin
 from heterad.methods.ahl import AHL, AHLRecipe
 from heterad.methods.supervised import Recipe, fit_scorer
-from heterad.nn.backbone import BATCH
+from heterad.nn.backbone import BATCH, over_images
 from heterad.nn.scorer import Scorer
 from heterad.train import Loop, Report, each
 
@@ -220,7 +219,8 @@ class ScoredDetector(ThresholdMixin, model_file.StoredMixin, BaseEstimator):
             ValueError: X has another shape than the rows learned from, or values that are not finite or too large.
 
         Cost:
-            One forward pass; memory of some chunks of 4 million numbers.
+            One forward pass; memory of some chunks of 4 million numbers, and of the feature maps of as much or of 32
+            images.
         """
         return self._total(self._check(X), self.backbone_)
 
@@ -244,7 +244,7 @@ class ScoredDetector(ThresholdMixin, model_file.StoredMixin, BaseEstimator):
             if heat is not None and (heat.ndim != 3 or len(heat) != len(x)):
                 raise ValueError(f"base: expected heat_map to give [{len(x)}, H, W], got {tuple(heat.shape)}")
             if heat is not None and self.backbone_ is not None:
-                heat = F.interpolate(heat[:, None], self.input_shape_[1:], mode="bilinear")[:, 0]
+                heat = over_images(heat, self.input_shape_[1:])
             return self.model_(x) | ({} if heat is None else {"heat_map": heat})
 
         return self._each_chunk(self._check(X), everything, self.backbone_)
@@ -388,13 +388,15 @@ class ScoredDetector(ThresholdMixin, model_file.StoredMixin, BaseEstimator):
         device = next(self.model_.parameters()).device
         widths = [len(t) for t in self.model_.state_dict().values() if t.ndim]  # hidden units, references
         size = max(1, CHUNK // max([int(np.prod(self.shape_)), *widths]))
-        size = size if backbone is None else -(-size // BATCH) * BATCH  # the same batches however many rows there are
+        mapped = size if backbone is None else max(size, BATCH) // BATCH * BATCH  # its batches are those of all images
         parts = []
         with torch.no_grad():
-            for i in range(0, len(X), size):
-                rows = self.scaling_.apply(maps_of(backbone, X[i : i + size]))
-                x = torch.as_tensor(rows, dtype=torch.float64, device=device)
-                parts.append({name: t.cpu().numpy() for name, t in function(x).items()})
+            for i in range(0, len(X), mapped):
+                rows = maps_of(backbone, X[i : i + mapped])
+                for j in range(0, len(rows), size):
+                    scaled = self.scaling_.apply(rows[j : j + size])
+                    x = torch.as_tensor(scaled, dtype=torch.float64, device=device)
+                    parts.append({name: t.cpu().numpy() for name, t in function(x).items()})
         found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         if not all(np.isfinite(values).all() for values in found.values()):
             raise ValueError(f"X: expected values whose squares are finite, got values up to {np.abs(X).max():.3g}")

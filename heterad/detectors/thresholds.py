@@ -102,9 +102,13 @@ class ThresholdMixin:
 
 
 def check_either(contamination: float | None, threshold: float | None) -> None:
-    """Raise ValueError if both are given."""
+    """Raise ValueError if both are given, or one that is out of range."""
     if contamination is not None and threshold is not None:
         raise ValueError("threshold: expected it or contamination, got both")
+    if contamination is not None:
+        check_share("contamination", contamination)
+    if threshold is not None and not np.isfinite(threshold):
+        raise ValueError(f"threshold: expected a finite number, got {threshold}")
 
 
 def check_share(name: str, value: float) -> None:

@@ -79,10 +79,8 @@ def complete(
         for row in rows:
             done.setdefault(_identity({n: v for n, v in row.items() if n in names}), []).append(row)
         if cut and rows:
-            identity = _identity({n: v for n, v in rows[-1].items() if n in names})
-            if len(done[identity]) < max(map(len, done.values())):  # the rest of a run whose last rows are cut off
-                last = done.pop(identity)
-                rows = [row for row in rows if row not in last]
+            last = done.pop(_identity({n: v for n, v in rows[-1].items() if n in names}))  # its other rows may be lost
+            rows = [row for row in rows if row not in last]
         todo = {_identity(key): key for key in wanted if _identity(key) not in done}
         n_wanted = len({_identity(key) for key in wanted})
 

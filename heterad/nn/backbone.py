@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import grid_sample
 from torch.nn.utils import skip_init
 
 BATCH = 32  # images at a time
@@ -213,6 +215,34 @@ def extract_maps(
         report(done, len(images))
     assert maps is not None
     return maps
+
+
+def over_images(places: Tensor, size: tuple[int, int]) -> Tensor:
+    """Values of a feature map's places, and bilinearly between them, over the pixels of its images.
+
+    Place i stands at pixel i s, s being the network's stride: where a padded convolution of an odd kernel looks, as
+    those of ``SmallConvNet`` and ResNets are. For networks of patches it is half a place too far up and left.
+
+    Args:
+        places: ``[n, h, w]``.
+        size: height and width of the images.
+
+    Returns:
+        ``[n, *size]``.
+
+    Example:
+        >>> over_images(torch.tensor([[[0.0, 4.0]]]), (4, 8))[0, 0]
+        tensor([0., 1., 2., 3., 4., 4., 4., 4.])
+    """
+    grid = []
+    for n_places, n_pixels in zip(places.shape[1:], size, strict=True):
+        exact, left = divmod(n_pixels, n_places)
+        stride = exact if left == 0 else 2 ** round(math.log2(n_pixels / n_places))
+        at = torch.arange(n_pixels, dtype=places.dtype, device=places.device) / stride
+        grid.append(2 * at / (n_places - 1) - 1 if n_places > 1 else torch.zeros_like(at))
+    rows, columns = torch.meshgrid(*grid, indexing="ij")
+    pixels = torch.stack([columns, rows], -1).expand(len(places), -1, -1, -1)
+    return grid_sample(places[:, None], pixels, padding_mode="border", align_corners=True)[:, 0]
 
 
 @torch.no_grad()

@@ -75,6 +75,9 @@ def test_folders_that_are_not_as_they_should_be(tmp_path: Path) -> None:
 def test_images_that_would_be_overlooked_are_named(folder: Path) -> None:
     picture(folder / "train/good/.thumbnails/0.png")
     picture(folder / "test/.ipynb_checkpoints/0.png")
+    picture(folder / "test/good/._0.png")
+    picture(folder / "test/.thumb.png")
+    assert len(read_image_folder(folder / "test", normals=False).x) == 2
     picture(folder / "overview.png")
     assert len(read_image_folder(folder).x) == 5
     picture(folder / "train/good/monday/0.png")

@@ -298,8 +298,9 @@ def test_a_backbone_takes_images(detector, tmp_path: Path, monkeypatch) -> None:
     heat = detector.explain(X[:2])["heat_map"]
     assert heat.shape == (2, 32, 32)
     places = detector.scaling_.apply(image_features.maps_of(detector.backbone_, X[:2]))
-    corner = detector.model_.heat_map(torch.as_tensor(places))[:, 0, 0].numpy()
-    np.testing.assert_allclose(heat[:, :4, :4], np.tile(corner[:, None, None], (4, 4)))  # within half a place: its own
+    of_places = detector.model_.heat_map(torch.as_tensor(places)).numpy()
+    np.testing.assert_allclose(heat[:, ::8, ::8], of_places)  # where a place looks
+    np.testing.assert_allclose(heat[:, 4::8, 8][:, :-1], (of_places[:, :-1, 1] + of_places[:, 1:, 1]) / 2)
     detector.save(tmp_path / "m.safetensors")
     assert (type(detector).load(tmp_path / "m.safetensors").decision_function(X) == scores).all()
     assert (detector.decision_function(torch.as_tensor(X)) == scores).all()
@@ -309,6 +310,23 @@ def test_a_backbone_takes_images(detector, tmp_path: Path, monkeypatch) -> None:
         detector.fit(X.reshape(len(X), 2, 16, 32), y)
     with pytest.raises(ValueError, match=r"backbone: expected 'small', 'torchvision/<model>', .* got 'large'"):
         detector.set_params(backbone="large").fit(X, y)
+
+
+def test_images_are_mapped_and_scored_in_chunks(monkeypatch) -> None:
+    monkeypatch.setattr(image_features, "STEPS", 2)
+    X, y = images()
+    X = np.tile(X, (3, 1, 1, 1))
+    detector = DRADetector(hidden=8, backbone="small", **SHORT).fit(X[: len(y)], y)
+    scores, parts = detector.decision_function(X), detector.explain(X)
+    sizes: list[int] = []
+    total = detector.model_.total
+    monkeypatch.setattr(detector.model_, "total", lambda heads: (sizes.append(len(heads["seen"])), total(heads))[1])
+    monkeypatch.setattr(scored, "CHUNK", 3 * int(np.prod(detector.shape_)))
+    assert len(X) > 32
+    np.testing.assert_allclose(detector.decision_function(X), scores, rtol=1e-12)
+    assert max(sizes) <= 3
+    for name, values in detector.explain(X).items():
+        np.testing.assert_allclose(values, parts[name], rtol=1e-12)
 
 
 @pytest.mark.parametrize("share", [0, 0.2])

@@ -5,14 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 
 from heterad import RobustMetaDetector
 from heterad.cli import run
 from heterad.data import toy_tasks
 from heterad.data.tables import write_table
-from heterad.experiments import plots
-from heterad.experiments.plots import MOST_ROWS, draw, score_tasks
+from heterad.experiments import panels, plots
+from heterad.experiments.panels import MOST_ROWS
+from heterad.experiments.plots import draw, score_tasks
 
 TOY = toy_tasks(6, 40)
 
@@ -66,18 +69,27 @@ def test_a_task_that_cannot_be_adapted_to_is_named(detector) -> None:
 
 def test_the_area_under_precision_is_the_average_precision(tmp_path: Path, monkeypatch) -> None:
     figures = []
-    monkeypatch.setattr(plots, "save_figure", lambda figure, path: figures.append(figure))
+    monkeypatch.setattr(panels, "save_figure", lambda figure, path: figures.append(figure))
     score, y = np.array([4.0, 3.0, 2.0, 1.0]), np.array([0, 1, 1, 0])
-    plots.curves(tmp_path, plots.Scored(score, np.zeros(4), y))
+    panels.curves(tmp_path, panels.ScoredRows(score, np.zeros(4), y))
     line = figures[0].axes[1].lines[0]
     assert line.get_xdata().tolist() == [0, 0.5, 1]
     assert line.get_ydata().tolist() == [0.5, 0.5, 2 / 3]
     assert line.get_label() == f"all rows, average precision {0.5 * 0.5 + 0.5 * 2 / 3:.3f}"
 
 
+def test_rows_of_any_kind_are_drawn_and_others_refused_before_anything_is(detector, tmp_path: Path) -> None:
+    frame = pd.DataFrame(TOY.x)
+    for x in (frame, TOY.x.tolist(), torch.as_tensor(TOY.x)):
+        assert len(draw(detector, tmp_path, x, TOY.groups)) == 3
+    for wrong in ({"y": TOY.y[:-1]}, {"y": TOY.y + 2}, {"groups": TOY.groups[:-1]}):
+        with pytest.raises(ValueError, match=f"{next(iter(wrong))}: expected"):
+            draw(detector, tmp_path, TOY.x, **wrong)
+
+
 def test_names_are_drawn_as_they_are(detector, tmp_path: Path) -> None:
     scored, attributes = score_tasks(detector, TOY.x[:4], np.array(["in $", "in $", r"$\no$", r"$\no$"]), None)
-    plots.heat_map(tmp_path / "a.png", scored, attributes, [r"$\frac{$", "two\nlines", *map(str, range(8))])
+    plots.attributes(tmp_path / "a.png", scored, attributes, [r"$\frac{$", "two\nlines", *map(str, range(8))])
     assert (tmp_path / "a.png").exists()
 
 
@@ -115,3 +127,8 @@ def test_the_command(tmp_path: Path, capsys) -> None:
     assert "adapting takes 2 rows of a task; where there are fewer (0: 1), they were" in capsys.readouterr().out
     assert run(["plot", model, rows, "--task", "none", "--out", out]) == 2
     assert "none" in capsys.readouterr().err
+    for option, value in (("--label", "truth"), ("--task", "site")):
+        assert run(["plot", model, option, value, "--out", out]) == 2
+        assert f"{option[2:]}: has no meaning without DATA" in capsys.readouterr().err
+    assert run(["plot", str(tmp_path / "none.safetensors"), rows, "--skip-unreadable"]) == 2
+    assert "none.safetensors: No such file" in capsys.readouterr().err
