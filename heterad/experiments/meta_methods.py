@@ -102,7 +102,6 @@ GAINS = {
     "cosine to step 1,000": Variant(settings=replace(PAPER, max_iter=1000, schedule="cosine")),
     "averaged weights": Variant(settings=replace(PAPER, averaging=0.98)),
     "3 members": Variant(n_members=3),
-    "8 validation draws": Variant(sampling=Sampling(validation_draws=8)),
 }
 VARIANTS: dict[str, Variant] = {
     "": Variant(),

@@ -123,10 +123,9 @@ class Sampling:
         trim: see ``MetaLearner.loss``.
         foreign: of so many other tasks of the step, the labelled normals are anomalies of a task's query set too;
             less than ``tasks_per_step``. Likewise in validation, as far as there are others.
-        validation_draws: so many support and query sets of each validation task are drawn, once for all looks.
 
     Raises:
-        ValueError: ``foreign`` or ``validation_draws`` is out of range.
+        ValueError: ``foreign`` is out of range.
     """
 
     tasks_per_step: int = 1
@@ -134,11 +133,8 @@ class Sampling:
     query_size: int | None = None
     trim: float = 0.0
     foreign: int = 0
-    validation_draws: int = 1
 
     def __post_init__(self) -> None:
-        if not isinstance(self.validation_draws, Integral) or self.validation_draws < 1:
-            raise ValueError(f"validation_draws: expected an integer of at least 1, got {self.validation_draws!r}")
         if not isinstance(self.foreign, Integral) or not 0 <= self.foreign < self.tasks_per_step:
             wanted = f"an integer from 0 to {self.tasks_per_step - 1}, other tasks of a step"
             raise ValueError(f"foreign: expected {wanted}, got {self.foreign!r}")
@@ -247,7 +243,6 @@ def meta_fit(
         every = torch.arange(len(validation), device=validation.device)
         chunks = [
             with_foreign(drawn, min(sampling.foreign, len(drawn.tasks) - 1))
-            for _ in range(sampling.validation_draws)
             for tasks in every.split(64)
             for drawn in [validation.episodes(tasks, generator, support_size=support, query_size=query)]
         ]
