@@ -18,7 +18,7 @@ GOOD = "good"
 
 
 class ImageSet(NamedTuple):
-    """Images ``x [n, 3, H, W]`` uint8; ``y [n]`` 1 for a defect; the defect of each, "good" for none; whether it
+    """Images ``x [n, colours, H, W]`` uint8; ``y [n]`` 1 for a defect; the defect of each, "good" for none; whether it
     lies in ``train``; and its file."""
 
     x: np.ndarray
@@ -39,6 +39,7 @@ def read_image_folder(
     size: int | tuple[int, int] | None = None,
     skip_unreadable: bool = False,
     normals: bool = True,
+    colours: int = 3,
 ) -> ImageSet:
     """Read every image of a folder laid out as one category of MVTec AD.
 
@@ -51,10 +52,11 @@ def read_image_folder(
         skip_unreadable: leave out files that cannot be decoded, with a note in the log, instead of raising.
         normals: whether ``train/good`` must be there. If not, a folder without ``train`` and ``test`` may hold the
             images itself, which then count as good, or folders of them, as ``test`` of MVTec AD does.
+        colours: 3, or 1 for their brightness alone.
 
     Returns:
-        The images in the order of split, defect and file name; grey ones have three equal colours, those of 16 bits
-        their upper 8.
+        The images in the order of split, defect and file name; grey ones have equal colours, those of 16 bits their
+        upper 8.
 
     Raises:
         ImportError: Pillow is not installed (extra ``vision``).
@@ -79,7 +81,7 @@ def read_image_folder(
     images, defects, train, files = [], [], [], []
     for split, kind in _folders(root, normals):
         for file in sorted(p for p in kind.iterdir() if is_image(p)):
-            image = _read(file, sides, skip_unreadable)
+            image = _read(file, sides, skip_unreadable, "L" if colours == 1 else "RGB")
             if image is not None:
                 images.append(image)
                 defects.append(GOOD if kind == root else kind.name)
@@ -120,8 +122,8 @@ def _folders(root: Path, normals: bool) -> list[tuple[str, Path]]:
     return read
 
 
-def _read(file: Path, size: tuple[int, int] | None, skip: bool) -> np.ndarray | None:
-    """One image as uint8 ``[3, H, W]``, or None where it cannot be decoded and may be skipped."""
+def _read(file: Path, size: tuple[int, int] | None, skip: bool, mode: str) -> np.ndarray | None:
+    """One image as uint8 ``[colours, H, W]``, or None where it cannot be decoded and may be skipped."""
     try:
         from PIL import Image
     except ImportError:
@@ -131,7 +133,7 @@ def _read(file: Path, size: tuple[int, int] | None, skip: bool) -> np.ndarray | 
             if opened.mode in ("I", "F"):
                 raise ValueError(f"expected 8 or 16 bits a value, got Pillow's mode {opened.mode!r}, of 32")
             deep = opened.mode.startswith("I;16")  # which Pillow would cut at 255
-            image = (Image.fromarray((np.asarray(opened) >> 8).astype(np.uint8)) if deep else opened).convert("RGB")
+            image = (Image.fromarray((np.asarray(opened) >> 8).astype(np.uint8)) if deep else opened).convert(mode)
             if size is not None:
                 image = image.resize(size[::-1], Image.Resampling.BILINEAR)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
@@ -141,4 +143,4 @@ def _read(file: Path, size: tuple[int, int] | None, skip: bool) -> np.ndarray | 
             ) from None
         logger.warning("%s cannot be decoded and is left out (%s)", file, error)
         return None
-    return np.asarray(image).transpose(2, 0, 1)
+    return np.atleast_3d(np.asarray(image)).transpose(2, 0, 1)

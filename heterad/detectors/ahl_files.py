@@ -140,6 +140,8 @@ def fit_ahl(
     if shots is not None:
         if shots < 1:
             raise ValueError(f"shots: expected at least 1, got {shots}")
+        if shots > (n_seen := int((y == 1).sum())):
+            warnings.warn(f"shots: {n_seen} seen anomalies are all there are, fewer than {shots}", stacklevel=2)
         left_out = np.random.default_rng(seed).permutation(np.flatnonzero(y == 1))[shots:]
         kept = np.setdiff1d(np.arange(len(y)), left_out)
         x, y = take(x, kept), y[kept]
@@ -184,8 +186,8 @@ def score_ahl(
 
     Args:
         model: the file.
-        data: as of ``fit_ahl``; images are resized to the size learned from, and all, of ``train`` and ``test`` or
-            of the folder itself, are scored.
+        data: as of ``fit_ahl``; images are resized to the size learned from, and all, of ``train`` and ``test``, of
+            the folder itself or of folders in it, are scored.
         out: file to write: file or row, score (higher is more anomalous) and label (1 anomaly, 0 normal).
         contamination: share of the normals that set the threshold to be above it; None is the model's own.
         threshold: the score above which a row is labelled anomalous, instead.
@@ -248,13 +250,17 @@ def read_scorable(
             raise ValueError("label: has no meaning for a folder of images")
         if len(paths) != 1:
             raise ValueError(f"data: expected one folder of images, as the model learned from, got {len(paths)} paths")
-        height, width = detector.input_shape_[1:]
+        colours, height, width = detector.input_shape_
         root = Path(paths[0])
         if only_test and (root / "test").is_dir():
             root /= "test"
-        found = read_image_folder(root, size=(height, width), skip_unreadable=skip_unreadable, normals=False)
+        found = read_image_folder(
+            root, size=(height, width), skip_unreadable=skip_unreadable, normals=False, colours=colours
+        )
         y = found.y if len(set(found.y.tolist())) == 2 else None
         return Scorable(found.x, "file", np.array([str(file) for file in found.files]), y, found.files)
+    if len(detector.input_shape_) == 3:
+        raise ValueError("data: the model learned from feature maps, which no files hold; score them in Python")
     if skip_unreadable:
         raise ValueError("skip_unreadable: has no meaning for files of rows")
     files = _row_files(paths)

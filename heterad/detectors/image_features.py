@@ -14,6 +14,7 @@ from heterad.train import Loop, each
 
 SMALL = "small"
 STEPS = 600  # of the small network's training
+STRIDE = 8  # pixels from place to place of its maps
 
 
 def check_images(X: np.ndarray) -> None:
@@ -55,6 +56,11 @@ def learn_backbone(
     """
     if name != SMALL:
         return load_backbone(name).to(device)
+    if min(normals.shape[2:]) < STRIDE:
+        size = " x ".join(map(str, normals.shape[2:]))
+        raise ValueError(
+            f"X: expected images of at least {STRIDE} x {STRIDE} pixels for backbone '{SMALL}', got {size}"
+        )
     g = torch.Generator().manual_seed(seed)
     net = SmallConvNet(normals.shape[1], g).to(device)
     images = torch.as_tensor(normals, device=device)

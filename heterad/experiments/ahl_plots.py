@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from heterad.data.row_files import counted
 from heterad.data.whole_file import writable_folder
 from heterad.detectors.ahl_files import score_rows
 from heterad.detectors.inputs import as_rows, check_labels, take
@@ -98,6 +99,8 @@ def history(path: Path, detector: ScoredDetector) -> None:
 
     Base models are numbered as in ``detector.history_``; the last learned from all clusters.
     """
+    from matplotlib.ticker import MaxNLocator
+
     curve = detector.history_
     panels = {"training loss": [[value] for value in curve["loss"]]}
     for name, key in (("weight of each\nbase model", "w"), ("its estimated\nerror", "r")):
@@ -117,13 +120,14 @@ def history(path: Path, detector: ScoredDetector) -> None:
         axes.set_ylabel(name)
         axes.grid(alpha=0.3)
     rows[-1].set_xlabel("epoch")
-    rows[-1].xaxis.get_major_locator().set_params(integer=True)
+    rows[-1].set_xlim(0.5, len(epochs) + 0.5)
+    rows[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     save_figure(figure, path)
 
 
 def scores(path: Path, scored: ScoredRows, threshold: float) -> None:
     """Draw how scores are distributed, those far beyond most others at the edge."""
-    low, high = np.quantile(scored.score, (0.02, 0.98))
+    low, high = np.quantile(scored.score, (0.1, 0.9))
     low, high = min(low, threshold), max(high, threshold)
     room = high - low
     edges = even_edges(
@@ -133,7 +137,7 @@ def scores(path: Path, scored: ScoredRows, threshold: float) -> None:
     figure = new_figure(6.4, 3.8)
     axes = figure.subplots()
     histogram(axes, scored, edges, threshold)
-    axes.set_xlabel(f"score, {n_beyond:,} beyond the edge" if n_beyond else "score")
+    axes.set_xlabel(f"score ({n_beyond:,} beyond the edges stand there)" if n_beyond else "score")
     figure.legend(loc="outside upper center", ncols=2, frameon=False)
     save_figure(figure, path)
 
@@ -142,12 +146,12 @@ def head_scores(path: Path, heads: dict[str, np.ndarray], names: Sequence[str]) 
     """Draw the score of each head ``[top]`` of the rows that score highest."""
     a = np.stack(list(heads.values()), 1)
     limit = max(float(np.quantile(np.abs(a), 0.95)), np.finfo(float).tiny)
-    figure = new_figure(3.6 + 0.7 * len(heads), 1.8 + 0.17 * len(a))
+    figure = new_figure(3.6 + 0.7 * len(heads), 1.8 + 0.17 * max(len(a), 12))
     axes = figure.subplots()
     image = axes.imshow(a, aspect="auto", interpolation="nearest", cmap="PuOr", vmin=-limit, vmax=limit)
     axes.set_xticks(range(len(heads)), [shorten(name) for name in heads], rotation=45, ha="right", fontsize=8)
     axes.set_yticks(range(len(a)), list(names), fontsize=7)
-    axes.set_title(f"Heads of the {len(a)} rows\nthat score highest", fontsize=10)
+    axes.set_title(f"Heads of {counted(len(a), 'row')},\nthe highest score first", fontsize=10)
     figure.colorbar(image, label="what the head adds to the score", extend="both")
     save_figure(figure, path)
 
@@ -170,7 +174,8 @@ def heat_maps(
         stack = grid[row * deep : (row + 1) * deep, column]
         if images is not None:
             grey = images.shape[1] == 1
-            stack[0].imshow(images[i, 0] if grey else images[i].transpose(1, 2, 0), cmap="gray" if grey else None)
+            picture, white = images[i].transpose(1, 2, 0), 255 if images.dtype == np.uint8 else 1
+            stack[0].imshow(picture[..., 0] if grey else picture, cmap="gray" if grey else None, vmin=0, vmax=white)
         shown = stack[-1].imshow(where, cmap="viridis", vmin=low, vmax=high)
         stack[0].set_title(f"{name}\n{score:.3g}", fontsize=8)
     figure.colorbar(shown, ax=grid, label="anomalous here", shrink=0.6)

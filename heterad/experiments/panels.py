@@ -47,6 +47,8 @@ def histogram(axes: Axes, scored: ScoredRows, edges: np.ndarray, threshold: floa
 
     Scores beyond the edges stand in the outermost bins.
     """
+    from matplotlib.ticker import MaxNLocator
+
     score = np.clip(scored.score, edges[0], edges[-1])
     y = np.full(len(score), -1) if scored.y is None else scored.y
     named = {-1: "rows" if (y == -1).all() else "unlabelled rows", 0: "normal rows", 1: "anomalous rows"}
@@ -65,6 +67,7 @@ def histogram(axes: Axes, scored: ScoredRows, edges: np.ndarray, threshold: floa
             )
     axes.axvline(threshold, color="black", linewidth=1, label="threshold")
     axes.set_ylabel("rows")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def curves(path: Path, scored: ScoredRows) -> None:

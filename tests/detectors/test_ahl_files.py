@@ -70,6 +70,24 @@ def test_images_are_scored_by_the_saved_model(folder: Path, tmp_path: Path, monk
     assert score_ahl(tmp_path / "m.safetensors", plain, tmp_path / "p.csv")[0] == 1
 
 
+def test_a_model_of_grey_images_scores_files_of_any_colours(folder: Path, tmp_path: Path) -> None:
+    found = read_image_folder(folder, normals=False, colours=1)
+    colour = read_image_folder(folder, normals=False).x
+    assert found.x.shape == (16, 1, 24, 16)
+    assert (abs(found.x[:, 0] - np.einsum("nchw,c->nhw", colour, [0.299, 0.587, 0.114])) <= 1).all()
+    detector = DRADetector(epochs=1, backbone="small").fit(found.x, found.y)
+    detector.save(tmp_path / "m.safetensors")
+    score_ahl(tmp_path / "m.safetensors", folder, tmp_path / "s.csv")
+    np.testing.assert_allclose(columns(tmp_path / "s.csv")["score"], detector.decision_function(found.x))
+
+
+def test_a_model_of_maps_has_no_files_to_score(folder: Path, tmp_path: Path) -> None:
+    maps = np.random.default_rng(0).normal(size=(12, 3, 5, 5))
+    DRADetector(epochs=1).fit(maps, np.arange(12) < 2).save(tmp_path / "m.safetensors")
+    with pytest.raises(ValueError, match="data: the model learned from feature maps, which no files hold"):
+        score_ahl(tmp_path / "m.safetensors", folder, tmp_path / "s.csv")
+
+
 def test_tables(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     rows = [f"{a},{b},{int(i < 3)}" for i, (a, b) in enumerate(rng.normal(size=(40, 2)).round(3))]
@@ -137,6 +155,12 @@ def test_what_is_refused(folder: Path, tmp_path: Path) -> None:
         fit_ahl(folder, seen=["scratch"])
     with pytest.raises(ValueError, match="shots: expected at least 1, got 0"):
         fit_ahl(folder, shots=0)
+    with pytest.raises(
+        ValueError, match=r"X: expected images of at least 8 x 8 pixels for backbone 'small', got 4 x 4"
+    ):
+        fit_ahl(folder, size=4)
+    with pytest.warns(UserWarning, match="shots: 2 seen anomalies are all there are, fewer than 3"):
+        fit_ahl(folder, shots=3, base="devnet", epochs=1)
     (folder / "train" / "good" / "bad.png").write_text("no image")
     with pytest.raises(ValueError, match=r"bad.png: expected an image that can be decoded"):
         fit_ahl(folder)

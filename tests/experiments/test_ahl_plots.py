@@ -87,7 +87,7 @@ def test_scores_are_drawn_on_their_side_of_the_threshold(
 ) -> None:
     ahl_plots.scores(tmp_path, ScoredRows(score, np.zeros(len(score)), None), threshold)
     axes = figures[0].axes[0]
-    assert axes.get_xlabel() == ("score, 1 beyond the edge" if n_beyond else "score")
+    assert axes.get_xlabel() == ("score (1 beyond the edges stand there)" if n_beyond else "score")
     bars = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
     assert sum(bar.get_height() for bar in bars) == len(score)
     if n_right is not None:
