@@ -113,6 +113,14 @@ def test_a_run_whose_last_rows_are_cut_off_is_done_again(tmp_path) -> None:
     assert read_rows(file) == ROWS
 
 
+def test_so_is_an_only_run_of_several_rows(tmp_path) -> None:
+    file, key = tmp_path / "runs.jsonl", {"seed": 1}
+    rows = complete(file, [key], lambda _: [{"auc": auc} for auc in (0.1, 0.2, 0.3)])
+    file.write_text(file.read_text()[:-4])
+    assert complete(file, [key], lambda _: rows) == rows
+    assert read_rows(file) == rows
+
+
 def test_a_second_run_is_refused_and_a_killed_one_leaves_no_half_rows(tmp_path) -> None:
     file = tmp_path / "runs.jsonl"
     code = (
