@@ -149,6 +149,7 @@ def test_the_command_draws_images(tmp_path: Path, capsys, monkeypatch) -> None:
             image.fromarray(pixels).save(folder / kind / f"{i}.png")
     options = ["--method", "ahl", "--ahl.seen", "hole", "--ahl.epochs", "1", "--ahl.validation-fraction", "0"]
     assert run(["fit", str(folder), "--model", model, *options]) == 0
+    (folder / "train" / "good" / "bad.png").write_text("no image")  # which is not drawn
     plot = ["plot", model, str(folder), "--out", str(out)]
     shown = []
     heat_maps = ahl_plots.heat_maps
@@ -165,15 +166,13 @@ def test_the_command_draws_images(tmp_path: Path, capsys, monkeypatch) -> None:
         *(f"hole/{i}.png" for i in range(4)),
     ]  # none of train
     assert (np.diff(scores) <= 0).all()
-    assert run([*plot[:2], str(folder / "train"), *plot[3:]]) == 0
+    assert run([*plot[:2], str(folder / "test" / "hole"), *plot[3:]]) == 0
     assert "scores.png, heads.png, heat_maps.png" in capsys.readouterr().out
     assert run(["plot", model, "--out", str(out)]) == 0
     assert capsys.readouterr().out.endswith(f"Wrote to {out}: history.png.\n")
     for option, error in (("task", "for a model of --method ahl"), ("label", "for a folder of images")):
         assert run([*plot, f"--{option}", "x"]) == 2
         assert f"{option}: has no meaning {error}" in capsys.readouterr().err
-    (folder / "train" / "good" / "bad.png").write_text("no image")
-    assert run(plot) == 0  # it is not drawn
     (folder / "test" / "hole" / "bad.png").write_text("no image")
     assert run(plot) == 2
     assert "bad.png: expected an image that can be decoded" in capsys.readouterr().err
