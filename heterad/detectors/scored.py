@@ -25,7 +25,7 @@ from heterad.detectors.image_features import (
     maps_of,
     new_backbone,
 )
-from heterad.detectors.inputs import Scaling, check_labels, count_labels, fit_scaling
+from heterad.detectors.inputs import Scaling, as_rows, check_labels, count_labels, fit_scaling
 from heterad.detectors.parameters import check_device, check_numbers, check_parameters, seeds
 from heterad.detectors.thresholds import ThresholdMixin
 from heterad.methods.ahl import AHL, AHLRecipe
@@ -348,8 +348,7 @@ class ScoredDetector(ThresholdMixin, model_file.StoredMixin, BaseEstimator):
     def _check(self, X, *, fitting: bool = False) -> np.ndarray:
         if not fitting:
             check_is_fitted(self, "model_")
-        if isinstance(X, Tensor):  # whose dtype scikit-learn does not know
-            X = X.numpy(force=True)
+        X = as_rows(X)  # scikit-learn does not know a tensor's dtype
         shape = np.shape(X)
         if fitting and self.backbone is None and len(shape) == 4 and getattr(X, "dtype", None) == np.uint8:
             warnings.warn(
