@@ -14,7 +14,6 @@ from heterad.train import Loop, each
 
 SMALL = "small"
 STEPS = 600  # of the small network's training
-STRIDE = 8  # pixels from place to place of its maps
 
 
 def check_images(X: np.ndarray) -> None:
@@ -56,13 +55,11 @@ def learn_backbone(
     """
     if name != SMALL:
         return load_backbone(name).to(device)
-    if min(normals.shape[2:]) < STRIDE:
-        size = " x ".join(map(str, normals.shape[2:]))
-        raise ValueError(
-            f"X: expected images of at least {STRIDE} x {STRIDE} pixels for backbone '{SMALL}', got {size}"
-        )
     g = torch.Generator().manual_seed(seed)
     net = SmallConvNet(normals.shape[1], g).to(device)
+    if min(normals.shape[2:]) < net.stride:
+        least, size = f"{net.stride} x {net.stride}", " x ".join(map(str, normals.shape[2:]))
+        raise ValueError(f"X: expected images of at least {least} pixels for backbone '{SMALL}', got {size}")
     images = torch.as_tensor(normals, device=device)
     images = images.float() / 255 if images.dtype == torch.uint8 else images.float()
     if report is not None:

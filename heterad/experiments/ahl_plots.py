@@ -184,7 +184,8 @@ def heat_maps(
 
 def _signed(detector: ScoredDetector, heads: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The heads, those that lower the score with their signs turned and a minus before their names."""
-    given = {name: torch.as_tensor(values) for name, values in heads.items()}
+    device = next(detector.model_.parameters()).device
+    given = {name: torch.as_tensor(values, device=device) for name, values in heads.items()}
     total = detector.model_.total(given)
     found: dict[str, np.ndarray] = {}
     for name, values in heads.items():

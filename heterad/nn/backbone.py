@@ -34,6 +34,7 @@ class SmallConvNet(nn.Module):
 
     def __init__(self, channels: int, generator: torch.Generator, *, widths: tuple[int, ...] = (16, 32, 64)) -> None:
         super().__init__()
+        self.stride = 2 ** len(widths)  # pixels from place to place
         self.layers = nn.Sequential()
         for n_in, n_out in zip((channels, *widths), widths, strict=False):
             conv = skip_init(nn.Conv2d, n_in, n_out, 3, stride=2, padding=1)
