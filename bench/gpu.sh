@@ -2,8 +2,9 @@
 # Builds, checks and times everything on a machine with an NVIDIA GPU, in one go and under ten minutes, without network
 # and without installing anything; writes bench/results/<device>.json.
 #
-#   bench/gpu.sh          PYTHON=python3 and HETERAD_CUDA_ARCHS=90 may be set
-#   bench/gpu.sh --dry    the same steps on the CPU: two ops' smoke rows, results thrown away
+#   bench/gpu.sh [check] [time] [sanitize]     all three, or those named; PYTHON=python3 and HETERAD_CUDA_ARCHS=90 may
+#                                              be set, and HETERAD_GPU_WORK=folder, which keeps what was built
+#   bench/gpu.sh --dry                         the same steps on the CPU: two ops' smoke rows, results thrown away
 #
 # Every step runs even where one before it failed; the last lines say how each ended. Exit status 1 where one failed. Ops
 # are checked, and groups of rows timed, in processes of their own: a kernel that breaks the device spoils the rest of its own.
@@ -15,12 +16,21 @@ export HETERAD_CUDA_ARCHS=${HETERAD_CUDA_ARCHS-90}
 export HETERAD_COMMIT=${HETERAD_COMMIT:-$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)}
 export PYTHONDONTWRITEBYTECODE=1
 dry=0 device=cuda
-[ "${1:-}" = --dry ] && dry=1 device=cpu
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+[ "${1:-}" = --dry ] && dry=1 device=cpu && shift
+parts=${*:-check time sanitize}
+if [ -n "${HETERAD_GPU_WORK:-}" ]; then
+  work=$HETERAD_GPU_WORK
+  mkdir -p "$work"
+  rm -rf "$work/site" "$work/times" "$work/shim" "$work/headers"
+else
+  work=$(mktemp -d)
+  trap 'rm -rf "$work"' EXIT
+fi
 report=()
 failed=0
 total=590 # seconds for everything; the steps that matter most come first
+
+wants() { [[ " $parts " == *" $1 "* ]]; }
 
 has() { "$python" -c "import $1" 2>/dev/null; }
 
@@ -87,9 +97,11 @@ command -v nvidia-smi >/dev/null && nvidia-smi --query-gpu=name,driver_version,c
 command -v nvcc >/dev/null || echo "nvcc is not in PATH: setup.py looks in CUDA_HOME and /usr/local/cuda too"
 
 has pybind11.setup_helpers || pybind11_from_torch || echo "pybind11 is neither installed nor found in torch/include"
-if has setuptools && has pybind11.setup_helpers; then
+if compgen -G "$work/lib/heterad/_cuda*.so" >/dev/null; then
+  skip "build" "built before"
+elif has setuptools && has pybind11.setup_helpers; then
   step "build heterad._C and heterad._cuda (sm_$HETERAD_CUDA_ARCHS)" 240 \
-    "$python" setup.py -q build_ext --build-lib "$work/lib" --build-temp "$work/build"
+    "$python" setup.py -q build_ext --parallel 2 --build-lib "$work/lib" --build-temp "$work/build"
 else
   skip "build" "needs setuptools and pybind11 (or torch's copy of its headers)"
 fi
@@ -97,7 +109,7 @@ stage
 export TRITON_CACHE_DIR=$work/triton
 cd "$work" || exit 2 # where the checkout's own heterad, without what was built, is not the first to be found
 step "which back end serves what" 60 "$python" -c 'import heterad; print(heterad.ops.info())'
-step "values and gradients of every back end" 180 "$python" "$root/bench/check_gpu.py" "$device"
+wants check && step "values and gradients of every back end" 180 "$python" "$root/bench/check_gpu.py" "$device"
 
 pytest=("$python" -m pytest -q -p no:cacheprovider -c "$root/pyproject.toml" --rootdir "$root")
 
@@ -110,7 +122,9 @@ time_rows() {
 }
 
 mkdir "$work/times"
-if ! has pytest || ! has pytest_benchmark; then
+if ! wants time; then
+  :
+elif ! has pytest || ! has pytest_benchmark; then
   skip "times" "needs pytest and pytest-benchmark"
 elif [ "$dry" = 1 ]; then
   time_rows soft_threshold 120 "smoke and soft_threshold"
@@ -131,16 +145,20 @@ print(re.sub("[^a-z0-9]+", "-", torch.cuda.get_device_name().lower()) if torch.c
     "$python" "$root/bench/report.py" "${found[@]}" --save "$result" "${smoke[@]}"
 fi
 
-if has pytest; then
+if ! wants check; then
+  :
+elif has pytest; then
   has pytest_benchmark || pytest+=(-o addopts=--strict-markers)
-  has xdist && [ "$dry" = 0 ] && pytest+=(-n 8) # hundreds of kernels to compile
+  has xdist && [ "$dry" = 0 ] && pytest+=(-n 12) # hundreds of kernels to compile
   mapfile -t files < <(grep -rl 'mark\.gpu' "$root/tests" --include='test_*.py') # others import what may not be there
-  step "tests that need a GPU" 150 "${pytest[@]}" -m gpu "${files[@]}"
+  step "tests that need a GPU" 200 "${pytest[@]}" --continue-on-collection-errors -m gpu "${files[@]}"
 else
   skip "tests that need a GPU" "pytest is not installed; the step on values and gradients has checked the ops"
 fi
 
-if [ "$dry" = 0 ] && command -v compute-sanitizer >/dev/null; then
+if ! wants sanitize; then
+  :
+elif [ "$dry" = 0 ] && command -v compute-sanitizer >/dev/null; then
   export PYTORCH_NO_CUDA_MEMORY_CACHING=1 # else what lies behind a tensor is torch's own memory, and no error
   for tool in memcheck racecheck; do
     step "compute-sanitizer $tool" 100 \
