@@ -70,12 +70,17 @@ class BuildExt(build_ext):
             extra_postargs=["-std=c++17", "-O2", "-fvisibility=hidden"],
             depends=ext.depends,
         )
-        for source in sorted(Path("csrc/cuda").glob("*.cu")):
-            target = Path(self.build_temp, "csrc", "cuda", source.name).with_suffix(".cu.o")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            flags = ["-std=c++17", "-O3", "-Xcompiler", "-fPIC,-fvisibility=hidden", "-lineinfo", "--threads=0"]
-            subprocess.run([nvcc, *flags, *archs, *include, "-c", str(source), "-o", str(target)], check=True)
-            objects.append(str(target))
+        flags = ["-std=c++17", "-O3", "-Xcompiler", "-fPIC,-fvisibility=hidden", "-lineinfo", "--threads=0"]
+        place = Path(self.build_temp, "csrc", "cuda")
+        place.mkdir(parents=True, exist_ok=True)
+
+        def compiled(source):
+            target = str(place / f"{source.name}.o")
+            subprocess.run([nvcc, *flags, *archs, *include, "-c", str(source), "-o", target], check=True)
+            return target
+
+        with ThreadPoolExecutor() as pool:
+            objects += pool.map(compiled, sorted(Path("csrc/cuda").glob("*.cu")))
         toolkit = Path(nvcc).resolve().parent.parent
         places = [f"-L{toolkit / name}" for name in ("lib64", "lib")]
         self._link(objects, ext, [*places, "-lcudart_static", "-ldl", "-lrt", "-lpthread"])

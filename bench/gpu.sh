@@ -3,7 +3,8 @@
 # and without installing anything; writes bench/results/<device>.json.
 #
 #   bench/gpu.sh [check] [time] [sanitize]     all three, or those named; PYTHON=python3 and HETERAD_CUDA_ARCHS=90 may
-#                                              be set, and HETERAD_GPU_WORK=folder, which keeps what was built
+#                                              be set; HETERAD_GPU_WORK=folder keeps what was built, HETERAD_GPU_BUDGET=0.5
+#                                              is seconds a row
 #   bench/gpu.sh --dry                         the same steps on the CPU: two ops' smoke rows, results thrown away
 #
 # Every step runs even where one before it failed; the last lines say how each ended. Exit status 1 where one failed. Ops
@@ -117,7 +118,7 @@ pytest=("$python" -m pytest -q -p no:cacheprovider -c "$root/pyproject.toml" --r
 time_rows() {
   local only=(-m gpu)
   [ "$dry" = 1 ] && only=()
-  step "times: $1" "$2" "${pytest[@]}" "$root/bench" "${only[@]}" -k "$3" --budget 1 --benchmark-enable \
+  step "times: $1" "$2" "${pytest[@]}" "$root/bench" "${only[@]}" -k "$3" --budget "${HETERAD_GPU_BUDGET:-1}" --benchmark-enable \
     --benchmark-columns=median,rounds --benchmark-json="$work/times/$1.json"
 }
 

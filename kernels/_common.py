@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import torch
 import triton
 import triton.language as tl
@@ -25,11 +23,6 @@ def float_of(t: Tensor) -> tl.dtype:
 def as_numbers(mask: Tensor | None, x: Tensor) -> Tensor | None:
     """The mask as 0 and 1 in the compute dtype: Triton 3.6 does not compile a float64 `tl.dot` that a byte enters."""
     return None if mask is None else mask.to(compute_dtype(x.dtype))
-
-
-def on(t: Tensor) -> contextlib.AbstractContextManager[object]:
-    """Triton launches on the current device: make it the tensor's."""
-    return torch.cuda.device(t.device) if t.is_cuda else contextlib.nullcontext()
 
 
 def pow2(n: int, low: int, high: int) -> int:

@@ -4,7 +4,7 @@ With C = HᵀH/N + mu I = L Lᵀ over the N real rows of a task: li = L⁻¹ and
 matrix and W = Yᵀ U L⁻¹/sqrt(N). Both are computed in float64 whatever the input: it costs little here, and the
 hat matrix is then as exact as its storage.
 
-Backward, where u received F and L⁻¹ the part that S sums (see robust_ridge): Ψ = ½ (uᵀF + S),
+Backward (wide.factor_bwd), where u received F and L⁻¹ the part that S sums (see robust_ridge): Ψ = ½ (uᵀF + S),
 dH = (F - 2 u Ψ) L⁻¹/sqrt(N), dmu = -tr(L⁻ᵀ Ψ L⁻¹).
 """
 
@@ -15,8 +15,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from heterad.kernels import wide
-from heterad.kernels._common import MAX_J, compute_dtype, dot, on, pow2, put, real_rows, rsqrt_rows, tile
+from heterad.kernels._common import MAX_J, compute_dtype, dot, pow2, put, real_rows, rsqrt_rows, tile
+from heterad.kernels.device import on
 
 
 @triton.jit
@@ -91,9 +91,6 @@ def factor(h: Tensor, mu: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
     """h [B, N, J] and mu [B] contiguous, mask [B, N] of 0 and 1 -> u [B, N, J] (0 in rows not real), li [B, J, J]."""
     b, n, j = h.shape
     dtype = compute_dtype(h.dtype)
-    if j > MAX_J:
-        u, li = wide.factor(h, mu, mask)
-        return u.to(dtype), li.to(dtype)
     u = torch.empty(b, n, j, dtype=dtype, device=h.device)
     li = torch.empty(b, j, j, dtype=torch.float64, device=h.device)
     block_j = pow2(j, 16, MAX_J)
@@ -103,14 +100,3 @@ def factor(h: Tensor, mu: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         grid = (b * triton.cdiv(n, block_n),)
         _project[grid](h, li, mask, u, n, j, BLOCK_N=block_n, BLOCK_J=block_j, num_warps=4)
     return u, li.to(dtype)
-
-
-def factor_bwd(
-    f: Tensor, s: Tensor, u: Tensor, li: Tensor, mask: Tensor | None, dtype: torch.dtype, mu_dtype: torch.dtype
-) -> tuple[Tensor, Tensor]:
-    """f [B, N, J], s [B, J, J] -> grad_h [B, N, J], grad_mu [B]. No kernel: a few small float64 products."""
-    f, s, u, li = f.double(), s.double(), u.double(), li.double()
-    q = (u.mT @ f + s) @ li
-    grad_h = (f @ li - u @ q) * wide.rows_rsqrt(mask, u.shape[1], u)
-    grad_mu = (q * li).sum((-2, -1)) / -2
-    return grad_h.to(dtype), grad_mu.to(mu_dtype)

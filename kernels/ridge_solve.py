@@ -12,8 +12,9 @@ import triton.language as tl
 from torch import Tensor
 
 from heterad.kernels import wide
-from heterad.kernels._common import MAX_J, as_numbers, blocks, dot, float_of, on, put, real_rows, rsqrt_rows, tile
-from heterad.kernels.ridge_factor import factor, factor_bwd, pull_w, push_w
+from heterad.kernels._common import MAX_J, as_numbers, blocks, dot, float_of, put, real_rows, rsqrt_rows, tile
+from heterad.kernels.device import on
+from heterad.kernels.ridge_factor import factor, pull_w, push_w
 
 
 @triton.jit
@@ -64,9 +65,9 @@ def ridge_solve_fwd(h: Tensor, y: Tensor, mu: Tensor, mask: Tensor | None) -> tu
     """h [B, N, J], y [B, N, D], mu [B], mask [B, N], contiguous -> w [B, D, J], u and li."""
     mask = as_numbers(mask, y)
     (b, n, d), j = y.shape, h.shape[-1]
-    u, li = factor(h, mu, mask)
     if j > MAX_J:
-        return wide.ridge_solve_fwd(y, u, li, mask).to(y.dtype), u, li
+        return wide.ridge_solve_fwd(h, y, mu, mask)
+    u, li = factor(h, mu, mask)
     w = y.new_empty(b, d, j)
     sizes = blocks(n, d, j, y)
     grid = (b * triton.cdiv(d, sizes["BLOCK_D"]),)
@@ -82,14 +83,12 @@ def ridge_solve_bwd(
     mask = as_numbers(mask, y)
     (b, n, d), j = y.shape, u.shape[-1]
     if j > MAX_J:
-        grad_y, f, s = wide.ridge_solve_bwd(grad_w, y, u, li, mask)
-        grad_h, grad_mu = factor_bwd(f, s, u, li, mask, y.dtype, mu.dtype)
-        return grad_h, grad_y.to(y.dtype), grad_mu
+        return wide.ridge_solve_bwd(grad_w, y, mu, u, li, mask)
     sizes = blocks(n, d, j, y)
     columns = triton.cdiv(d, sizes["BLOCK_D"])
     grad_y = torch.empty_like(y)
     f, s = u.new_empty(columns, b, n, j), u.new_empty(columns, b, j, j)
     with on(y):
         _ridge_solve_bwd[(b * columns,)](y, u, li, mask, grad_w, grad_y, f, s, b, n, d, j, FLOAT=float_of(y), **sizes)
-    grad_h, grad_mu = factor_bwd(f.sum(0), s.sum(0), u, li, mask, y.dtype, mu.dtype)
+    grad_h, grad_mu = wide.factor_bwd(f.sum(0), s.sum(0), u, li, mask, y.dtype, mu.dtype)
     return grad_h, grad_y, grad_mu

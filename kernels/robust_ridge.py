@@ -28,14 +28,14 @@ from heterad.kernels._common import (
     blocks,
     dot,
     float_of,
-    on,
     put,
     real_rows,
     rsqrt_rows,
     shrink,
     tile,
 )
-from heterad.kernels.ridge_factor import factor, factor_bwd, pull_w, push_w
+from heterad.kernels.device import on
+from heterad.kernels.ridge_factor import factor, pull_w, push_w
 
 SCRATCH_BYTES = 2**28  # Z and V of this many bytes at a time: more tasks are walked in chunks
 
@@ -205,10 +205,9 @@ def robust_ridge_fwd(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """x, a0 [B, N, D], h [B, N, J], lam, mu [B], mask [B, N], contiguous -> w [B, D, J], a [B, N, D], u and li."""
     mask = as_numbers(mask, x)
-    u, li = factor(h, mu, mask)
     if h.shape[2] > MAX_J:
-        w, a = wide.robust_ridge_fwd(x, a0, u, li, lam, n_iter, mask)
-        return w.to(x.dtype), a.to(x.dtype), u, li
+        return wide.robust_ridge_fwd(x, h, a0, lam, mu, n_iter, mask)
+    u, li = factor(h, mu, mask)
     w, a = x.new_empty(x.shape[0], x.shape[2], h.shape[2]), torch.empty_like(x)
     with on(x):
         _forward(x, a0, u, li, lam, mask, n_iter, w, a, None)
@@ -231,9 +230,7 @@ def robust_ridge_bwd(
     mask = as_numbers(mask, x)
     (b, n, d), j = x.shape, u.shape[-1]
     if j > MAX_J:
-        grad_x, grad_a0, f, s, t = wide.robust_ridge_bwd(grad_w, grad_a, x, a0, lam, u, li, n_iter, mask)
-        grad_h, grad_mu = factor_bwd(f, s, u, li, mask, x.dtype, mu.dtype)
-        return grad_x.to(x.dtype), grad_h, grad_a0.to(x.dtype), (t / 2).to(lam.dtype), grad_mu
+        return wide.robust_ridge_bwd(grad_w, grad_a, x, a0, lam, mu, u, li, n_iter, mask)
     grad_x, grad_a0 = torch.empty_like(x), torch.empty_like(x)
     grad_h, grad_lam, grad_mu = x.new_empty(b, n, j), torch.empty_like(lam), torch.empty_like(mu)
     step = max(1, SCRATCH_BYTES // max(1, 2 * n_iter * j * d * u.element_size()))
@@ -245,6 +242,6 @@ def robust_ridge_bwd(
                 grad_w[part], grad_a[part], x[part], a0[part], lam[part], u[part], li[part], n_iter, m,
                 grad_x[part], grad_a0[part],
             )  # fmt: skip
-        grad_h[part], grad_mu[part] = factor_bwd(f, s, u[part], li[part], m, x.dtype, mu.dtype)
+        grad_h[part], grad_mu[part] = wide.factor_bwd(f, s, u[part], li[part], m, x.dtype, mu.dtype)
         grad_lam[part] = t / 2
     return grad_x, grad_h, grad_a0, grad_lam, grad_mu

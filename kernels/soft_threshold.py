@@ -11,7 +11,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from heterad.kernels._common import compute_dtype, float_of, on, shrink
+from heterad.kernels._common import compute_dtype, float_of, shrink
+from heterad.kernels.device import on
 
 BLOCK = 2048
 

@@ -1,6 +1,7 @@
-"""Ridge problems with more than MAX_J embeddings: the recurrences of robust_ridge in torch products.
+"""Ridge problems of more embeddings than a kernel holds, in torch products; and what both do so after a kernel's backward.
 
-One program cannot hold J x J any more, the products are large enough for cuBLAS, and nothing here synchronises.
+The products are large enough for cuBLAS, and nothing here synchronises. Arguments and results are those of the kernels'
+launchers in robust_ridge and ridge_solve.
 """
 
 from __future__ import annotations
@@ -22,13 +23,25 @@ def real(t: Tensor, mask: Tensor | None, dtype: torch.dtype) -> Tensor:
 
 
 def factor(h: Tensor, mu: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """u and L⁻¹, in float64."""
+    """u and L⁻¹, from float64."""
+    dtype = torch.promote_types(h.dtype, torch.float32)
     h = real(h, mask, torch.float64)
     h = h * rows_rsqrt(mask, h.shape[1], h)
     eye = torch.eye(h.shape[2], dtype=h.dtype, device=h.device)
     lower, _ = torch.linalg.cholesky_ex(h.mT @ h + mu.double()[:, None, None] * eye)
     li = torch.linalg.solve_triangular(lower, eye.expand_as(lower), upper=False)
-    return h @ li.mT, li
+    return (h @ li.mT).to(dtype), li.to(dtype)
+
+
+def factor_bwd(
+    f: Tensor, s: Tensor, u: Tensor, li: Tensor, mask: Tensor | None, dtype: torch.dtype, mu_dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """f [B, N, J], s [B, J, J] -> grad_h [B, N, J], grad_mu [B], by a few small float64 products; see ridge_factor."""
+    f, s, u, li = f.double(), s.double(), u.double(), li.double()
+    q = (u.mT @ f + s) @ li
+    grad_h = (f @ li - u @ q) * rows_rsqrt(mask, u.shape[1], u)
+    grad_mu = (q * li).sum((-2, -1)) / -2
+    return grad_h.to(dtype), grad_mu.to(mu_dtype)
 
 
 def shrink(r: Tensor, t: Tensor) -> Tensor:
@@ -46,18 +59,21 @@ def chain(x: Tensor, a0: Tensor, u: Tensor, t: Tensor, n_iter: int) -> tuple[lis
 
 
 def robust_ridge_fwd(
-    x: Tensor, a0: Tensor, u: Tensor, li: Tensor, lam: Tensor, n_iter: int, mask: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    x, a0, t = real(x, mask, u.dtype), real(a0, mask, u.dtype), lam.to(u.dtype)[:, None, None] / 2
+    x: Tensor, h: Tensor, a0: Tensor, lam: Tensor, mu: Tensor, n_iter: int, mask: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    u, li = factor(h, mu, mask)
+    dtype, t = x.dtype, lam.to(u.dtype)[:, None, None] / 2
+    x, a0 = real(x, mask, u.dtype), real(a0, mask, u.dtype)
     zs, rs = chain(x, a0, u, t, n_iter)
-    return zs[-1].mT @ li * rows_rsqrt(mask, x.shape[1], u), real(shrink(rs[-1], t), mask, u.dtype)
+    w = zs[-1].mT @ li * rows_rsqrt(mask, x.shape[1], u)
+    return w.to(dtype), real(shrink(rs[-1], t), mask, u.dtype).to(dtype), u, li
 
 
 def robust_ridge_bwd(
-    grad_w: Tensor, grad_a: Tensor, x: Tensor, a0: Tensor, lam: Tensor, u: Tensor, li: Tensor, n_iter: int,
-    mask: Tensor | None,
+    grad_w: Tensor, grad_a: Tensor, x: Tensor, a0: Tensor, lam: Tensor, mu: Tensor, u: Tensor, li: Tensor,
+    n_iter: int, mask: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    """grad_x, grad_a0, f, s and the gradient of lambda/2."""
+    dtype = x.dtype
     x, a0, dy = (real(v, mask, u.dtype) for v in (x, a0, grad_a))
     t = lam.to(u.dtype)[:, None, None] / 2
     zs, rs = chain(x, a0, u, t, n_iter)
@@ -71,17 +87,21 @@ def robust_ridge_bwd(
         dt -= torch.where(rs[i] > 0, dr, -dr).sum((-2, -1))
         y = x + (shrink(rs[i - 1], t) if i else a0)
         f += dr @ zs[i].mT + y @ v.mT
-    return real(dx, mask, u.dtype), real(dy, mask, u.dtype), f, b @ zs[-1].mT, dt
+    grad_h, grad_mu = factor_bwd(f, b @ zs[-1].mT, u, li, mask, dtype, mu.dtype)
+    grad_x, grad_a0 = (real(v, mask, u.dtype).to(dtype) for v in (dx, dy))
+    return grad_x, grad_h, grad_a0, (dt / 2).to(lam.dtype), grad_mu
 
 
-def ridge_solve_fwd(y: Tensor, u: Tensor, li: Tensor, mask: Tensor | None) -> Tensor:
-    return real(y, mask, u.dtype).mT @ u @ li * rows_rsqrt(mask, y.shape[1], u)
+def ridge_solve_fwd(h: Tensor, y: Tensor, mu: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    u, li = factor(h, mu, mask)
+    w = real(y, mask, u.dtype).mT @ u @ li * rows_rsqrt(mask, y.shape[1], u)
+    return w.to(y.dtype), u, li
 
 
 def ridge_solve_bwd(
-    grad_w: Tensor, y: Tensor, u: Tensor, li: Tensor, mask: Tensor | None
+    grad_w: Tensor, y: Tensor, mu: Tensor, u: Tensor, li: Tensor, mask: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """grad_y, f and s."""
-    y = real(y, mask, u.dtype)
+    dtype, y = y.dtype, real(y, mask, u.dtype)
     v = li @ grad_w.to(u.dtype).mT * rows_rsqrt(mask, y.shape[1], u)
-    return u @ v, y @ v.mT, v @ (y.mT @ u)
+    grad_h, grad_mu = factor_bwd(y @ v.mT, v @ (y.mT @ u), u, li, mask, dtype, mu.dtype)
+    return grad_h, (u @ v).to(dtype), grad_mu

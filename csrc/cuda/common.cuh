@@ -1,24 +1,18 @@
 #pragma once
-// Shared by the kernels of smoothed_auc: launching, workspace, what a task holds, and sums in a fixed order.
-#include <cuda_runtime.h>
-
+// Shared by the kernels of smoothed_auc: what a task holds, and sums in a fixed order.
 #include <limits>
 
+#include "launch.cuh"
 #include "scores.h"
 
 namespace heterad::cuda {
 
 constexpr int kThreads = 256;
 constexpr int kSums = 64;   // partial sums of the value
-constexpr unsigned kWarp = 0xffffffffu;
 
 template <typename... P, typename... A>
 void launch(cudaStream_t stream, int64_t blocks, void (*kernel)(P...), A... args) {
-  cudaLaunchConfig_t config = {};
-  config.gridDim = dim3(unsigned(blocks));
-  config.blockDim = dim3(kThreads);
-  config.stream = stream;
-  cudaLaunchKernelEx(&config, kernel, P(args)...);
+  launch_of(stream, blocks, kThreads, kernel, args...);
 }
 
 // 1 / temperature, finite and above 0 in T
@@ -29,7 +23,6 @@ T inverse_of(double temperature) {
   return T(inverse > least ? inverse : least);
 }
 
-__host__ __device__ inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 inline int64_t blocks_for(int64_t threads) { return ceil_div(threads, kThreads); }
 
 // Blocks of a kernel that strides over work whose size only the device knows.
@@ -40,20 +33,6 @@ inline int64_t strided_blocks(int64_t threads) {
 
 __device__ inline int64_t thread_index() { return int64_t(blockIdx.x) * blockDim.x + threadIdx.x; }
 __device__ inline int64_t thread_count() { return int64_t(gridDim.x) * blockDim.x; }
-
-// Hands out pieces of the workspace; from a null base it only measures.
-struct Arena {
-  char* base;
-  std::size_t used = 0;
-
-  template <typename T>
-  T* take(int64_t n) {
-    used = (used + 255) / 256 * 256;
-    T* p = reinterpret_cast<T*>(base + used);
-    used += std::size_t(n) * sizeof(T);
-    return base == nullptr ? nullptr : p;
-  }
-};
 
 // What a task holds, counted in integers, so that the order of the atomics does not matter. [0] normals, [1] anomalies.
 struct Summary {

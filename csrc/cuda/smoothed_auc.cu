@@ -13,11 +13,6 @@ constexpr double kMostPairs = HETERAD_MOST_PAIRS;  // of a task done by brute fo
 
 bool few(int64_t p, int64_t q) { return double(p) * double(q) <= kMostPairs; }
 
-const char* last_error() {
-  const cudaError_t error = cudaGetLastError();
-  return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
-}
-
 }  // namespace
 
 template <typename T>

@@ -7,12 +7,21 @@ namespace heterad::cuda {
 
 constexpr int kRows = 4;               // per lane
 constexpr int kRowTile = 32 * kRows;   // per warp
-constexpr int kColumnChunk = 1024;     // per warp
+constexpr int kColumnChunk = 256;      // per warp
 
-__device__ inline float exp_of(float x) { return expf(x); }
-__device__ inline double exp_of(double x) { return exp(x); }
-__device__ inline float reciprocal(float x) { return __fdividef(1.0f, x); }
-__device__ inline double reciprocal(double x) { return 1 / x; }
+__device__ inline float exp2_of(float x) { return exp2f(x); }
+__device__ inline double exp2_of(double x) { return exp2(x); }
+
+// 1 / d of numbers in [1, 2]. In float one approximate reciprocal serves all four: special functions are what is scarce.
+__device__ inline void reciprocals(const float (&d)[kRows], float (&w)[kRows]) {
+  static_assert(kRows == 4, "written out for four");
+  const float left = d[0] * d[1], right = d[2] * d[3], all = __fdividef(1.0f, left * right);
+  const float of_left = all * right, of_right = all * left;
+  w[0] = of_left * d[1], w[1] = of_left * d[0], w[2] = of_right * d[3], w[3] = of_right * d[2];
+}
+__device__ inline void reciprocals(const double (&d)[kRows], double (&w)[kRows]) {
+  for (int r = 0; r < kRows; ++r) w[r] = 1 / d[r];
+}
 
 template <typename T>
 struct PairWork {
@@ -40,7 +49,7 @@ __device__ T score_or(const Scores<T>& s, int64_t task, int64_t i, T absent) {
 }
 
 template <typename T>
-__global__ void sum_tiles(Scores<T> pos, Scores<T> neg, T inverse, PairWork<T> work, int64_t batch) {
+__global__ void sum_tiles(Scores<T> pos, Scores<T> neg, T rate, PairWork<T> work, int64_t batch) {
   const int lane = threadIdx.x % 32, next = (lane + 1) % 32;
   const int64_t item = thread_index() / 32;
   if (item >= batch * work.items) return;
@@ -52,11 +61,17 @@ __global__ void sum_tiles(Scores<T> pos, Scores<T> neg, T inverse, PairWork<T> w
   for (int64_t first = chunk * kColumnChunk; first < end; first += 32) {
     T n = score_or(neg, task, first + lane, T(INFINITY)), column_sum = 0, sigmoids = 0, slopes[kRows] = {};
     for (int step = 0; step < 32; ++step) {
+      T z[kRows], d[kRows], w[kRows];
 #pragma unroll
       for (int r = 0; r < kRows; ++r) {
-        const T x = (p[r] - n) * inverse, z = exp_of(x < 0 ? x : -x), w = reciprocal(1 + z);
-        const T slope = z * w * w;
-        sigmoids += x < 0 ? z * w : w;
+        z[r] = exp2_of(-fabs(p[r] - n) * rate);
+        d[r] = 1 + z[r];
+      }
+      reciprocals(d, w);
+#pragma unroll
+      for (int r = 0; r < kRows; ++r) {
+        const T other = z[r] * w[r], slope = other * w[r];
+        sigmoids += p[r] < n ? other : w[r];
         slopes[r] += slope;
         column_sum += slope;
       }
@@ -87,12 +102,19 @@ __global__ void gather(Scores<T> s, int side, const T* sums, int64_t parts, cons
   s.grad[i] = is_real(s, i) ? gradient<T>(summaries[task], side, slopes, inverse) : T(0);
 }
 
+// log2(e) / temperature, finite and above 0.
+template <typename T>
+T rate_of(double temperature) {
+  const T inverse = inverse_of<T>(temperature);
+  return T(double(inverse) * 1.4426950408889634);
+}
+
 template <typename T>
 void by_pairs(Scores<T> pos, Scores<T> neg, double temperature, T* value, int64_t batch, Arena& arena,
               cudaStream_t stream) {
   const PairWork<T> work(arena, batch, pos.n, neg.n);
   summarise_all(stream, pos, neg, work.summaries, batch);
-  launch(stream, blocks_for(batch * work.items * 32), sum_tiles<T>, pos, neg, inverse_of<T>(temperature), work, batch);
+  launch(stream, blocks_for(batch * work.items * 32), sum_tiles<T>, pos, neg, rate_of<T>(temperature), work, batch);
   launch(stream, batch * kSums, sum_stretches, work.values, work.items, nullptr, work.partial);
   launch(stream, blocks_for(batch), finish<T>, work.partial, work.summaries, value, batch);
   if (pos.grad == nullptr) return;

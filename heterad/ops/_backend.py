@@ -15,7 +15,7 @@ import torch
 log = logging.getLogger("heterad.ops")
 
 BACKENDS = ("reference", "cpp", "triton", "cuda")
-AUTO = {"cpu": ("cpp",), "cuda": ("triton", "cuda")}
+AUTO = {"cpu": ("cpp",), "cuda": ("cuda", "triton")}
 _compiled: dict[str, tuple[str, ...]] = {}  # op -> its compiled back ends, in order of registration
 _forced: str | None = os.environ.get("HETERAD_BACKEND") or None
 if _forced is not None and _forced not in (*BACKENDS, "auto"):
@@ -110,10 +110,15 @@ def native() -> bool:
 
 
 def work_dtype(dtype: torch.dtype, backend: str) -> torch.dtype:
-    """The dtype a back end is handed: GPU kernels upcast half precision on load, the others are given float32."""
-    if dtype in (torch.float32, torch.float64) or backend in ("triton", "cuda"):
+    """The dtype a back end is handed: Triton kernels upcast half precision on load, the others are given float32."""
+    if dtype in (torch.float32, torch.float64) or backend == "triton":
         return dtype
     return torch.float32
+
+
+def at_least_single(t: torch.Tensor) -> torch.Tensor:
+    """A number of each task, in float32 if it came in half: the gradient of one that tasks share is a sum over them."""
+    return t if t.dtype in (torch.float32, torch.float64) else t.to(torch.float32)
 
 
 @contextlib.contextmanager

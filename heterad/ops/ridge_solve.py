@@ -53,8 +53,8 @@ def ridge_solve(h: Tensor, y: Tensor, mu: Tensor, *, mask: Tensor | None = None)
     _checks.not_negative("mu", mu, zero=False)
     backend = _backend.choose("ridge_solve", h.device.type)
     work = _backend.work_dtype(dtype, backend)
-    h, y, mu = (t if t.dtype == work else t.to(work) for t in (h, y, mu))
-    mu = _checks.per_task("mu", mu, batch)
+    h, y = (t if t.dtype == work else t.to(work) for t in (h, y))
+    mu = _checks.per_task("mu", _backend.at_least_single(mu), batch)
     w = reference.ridge_solve(h, y, mu, mask) if backend == "reference" else _op(h, y, mu, mask)[0]
     return w if work == dtype else w.to(dtype)
 
@@ -71,7 +71,7 @@ def _fake(h: Tensor, y: Tensor, mu: Tensor, mask: Tensor | None) -> Any:
 
 
 def _fake_bwd(grad_w: Tensor, y: Tensor, mu: Tensor, u: Tensor, li: Tensor, mask: Tensor | None) -> Any:
-    return tuple(y.new_empty(t.shape) for t in (u, y, mu))
+    return y.new_empty(u.shape), y.new_empty(y.shape), mu.new_empty(mu.shape)
 
 
 def factored(h: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -81,7 +82,8 @@ def robust_ridge(
     _checks.not_negative("mu", mu, zero=False)
     backend = _backend.choose("robust_ridge", x.device.type)
     work = _backend.work_dtype(dtype, backend)
-    x, h, a0, lam, mu = (t if t.dtype == work else t.to(work) for t in (x, h, a0, lam, mu))
+    x, h, a0 = (t if t.dtype == work else t.to(work) for t in (x, h, a0))
+    lam, mu = (_backend.at_least_single(t) for t in (lam, mu))
     lam, mu = _checks.per_task("lam", lam, batch), _checks.per_task("mu", mu, batch)
     if backend == "reference":
         w, a = reference.robust_ridge(x, h, a0, lam, mu, n_iter, mask)
@@ -110,7 +112,7 @@ def _fake_bwd(
     n_iter: int,
     mask: Tensor | None,
 ) -> Any:
-    return tuple(x.new_empty(t.shape) for t in (x, u, x, lam, mu))
+    return tuple(x.new_empty(t.shape) for t in (x, u, x)) + tuple(t.new_empty(t.shape) for t in (lam, mu))
 
 
 def _cpp(x: Tensor, h: Tensor, a0: Tensor, lam: Tensor, mu: Tensor, n_iter: int, mask: Tensor | None) -> Any:
@@ -189,6 +191,60 @@ def _cpp_bwd(
     return grad_x, grad_h, grad_a0, grad_lam, grad_mu
 
 
+def _cuda(x: Tensor, h: Tensor, a0: Tensor, lam: Tensor, mu: Tensor, n_iter: int, mask: Tensor | None) -> Any:
+    from heterad import _cuda as cuda
+    from heterad.kernels import device, wide
+
+    batch, (n, d), j = x.shape[:-2], x.shape[-2:], h.shape[-1]
+    size = math.prod(batch)
+    f64 = x.dtype == torch.float64
+    if j > cuda.robust_ridge_most(f64):
+        matrices = (flat(t, size, 2) for t in (x, h, a0))
+        out = wide.robust_ridge_fwd(*matrices, flat(lam, size, 0), flat(mu, size, 0), n_iter, flat(mask, size, 1))
+        return tuple(o.reshape(*batch, *o.shape[1:]) for o in out)
+    x, h, a0, lam, mu = x.contiguous(), h.contiguous(), a0.contiguous(), lam.contiguous(), mu.contiguous()
+    mask = None if mask is None else mask.contiguous()
+    w, a, u, li = x.new_empty((*batch, d, j)), torch.empty_like(x), torch.empty_like(h), x.new_empty((*batch, j, j))
+    with device.on(x):
+        cuda.robust_ridge_fwd(
+            f64, (size, n, d, j, n_iter), *(t.data_ptr() for t in (x, h, a0, lam, mu)), address(mask),
+            *(t.data_ptr() for t in (w, a, u, li)), device.stream(x),
+        )  # fmt: skip
+    return w, a, u, li
+
+
+def _cuda_bwd(
+    grad_w: Tensor | None,
+    grad_a: Tensor | None,
+    x: Tensor,
+    a0: Tensor,
+    lam: Tensor,
+    mu: Tensor,
+    u: Tensor,
+    li: Tensor,
+    n_iter: int,
+    mask: Tensor | None,
+) -> Any:
+    from heterad import _cuda as cuda
+    from heterad.kernels import device, wide
+
+    (n, d), j, size = x.shape[-2:], u.shape[-1], mu.numel()
+    f64 = x.dtype == torch.float64
+    if j > cuda.robust_ridge_most(f64):
+        return _flat_bwd(wide.robust_ridge_bwd, grad_w, grad_a, x, a0, lam, mu, u, li, n_iter, mask)
+    x, a0, lam, u, li = x.contiguous(), a0.contiguous(), lam.contiguous(), u.contiguous(), li.contiguous()
+    grad_w, grad_a, mask = (None if t is None else t.contiguous() for t in (grad_w, grad_a, mask))
+    grads = [torch.empty_like(t, memory_format=torch.contiguous_format) for t in (x, u, a0, lam, mu)]
+    sizes = size, n, d, j, n_iter
+    with device.on(x):
+        workspace = torch.empty(cuda.robust_ridge_workspace(f64, sizes), dtype=torch.uint8, device=x.device)
+        cuda.robust_ridge_bwd(
+            f64, sizes, *(t.data_ptr() for t in (x, a0, lam)), address(mask), u.data_ptr(), li.data_ptr(),
+            address(grad_w), address(grad_a), *(t.data_ptr() for t in grads), workspace.data_ptr(), device.stream(x),
+        )  # fmt: skip
+    return tuple(grads)
+
+
 def _triton(x: Tensor, h: Tensor, a0: Tensor, lam: Tensor, mu: Tensor, n_iter: int, mask: Tensor | None) -> Any:
     from heterad.kernels import robust_ridge as kernel
 
@@ -212,13 +268,30 @@ def _triton_bwd(
 ) -> Any:
     from heterad.kernels import robust_ridge as kernel
 
+    return _flat_bwd(kernel.robust_ridge_bwd, grad_w, grad_a, x, a0, lam, mu, u, li, n_iter, mask)
+
+
+def _flat_bwd(
+    function: Callable[..., tuple[Tensor, ...]],
+    grad_w: Tensor | None,
+    grad_a: Tensor | None,
+    x: Tensor,
+    a0: Tensor,
+    lam: Tensor,
+    mu: Tensor,
+    u: Tensor,
+    li: Tensor,
+    n_iter: int,
+    mask: Tensor | None,
+) -> Any:
+    """A backward that takes one batch dimension and both gradients from above."""
     size = math.prod(x.shape[:-2])
     if grad_w is None:
         grad_w = x.new_zeros((*x.shape[:-2], x.shape[-1], u.shape[-1]))
     grad_a = torch.zeros_like(x) if grad_a is None else grad_a
     args = [flat(t, size, 2) for t in (grad_w, grad_a, x, a0)]
     args += [flat(t, size, r) for t, r in ((lam, 0), (mu, 0), (u, 2), (li, 2))]
-    out = kernel.robust_ridge_bwd(*args, n_iter, flat(mask, size, 1))
+    out = function(*args, n_iter, flat(mask, size, 1))
     return tuple(o.reshape(t.shape) for o, t in zip(out, (x, u, x, lam, mu), strict=True))
 
 
@@ -240,13 +313,13 @@ def _backward(ctx: Any, grad_w: Tensor | None, grad_a: Tensor | None, *_: None) 
 _op_bwd = Op(
     "robust_ridge_bwd(Tensor? grad_w, Tensor? grad_a, Tensor x, Tensor a0, Tensor lam, Tensor mu, Tensor u, Tensor li, "
     "int n_iter, Tensor? mask) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
-    kernels={"cpp": _cpp_bwd, "triton": _triton_bwd},
+    kernels={"cpp": _cpp_bwd, "cuda": _cuda_bwd, "triton": _triton_bwd},
     fake=_fake_bwd,
 )
 _op = Op(
     "robust_ridge(Tensor x, Tensor h, Tensor a0, Tensor lam, Tensor mu, int n_iter, Tensor? mask) "
     "-> (Tensor, Tensor, Tensor, Tensor)",
-    kernels={"cpp": _cpp, "triton": _triton},
+    kernels={"cpp": _cpp, "cuda": _cuda, "triton": _triton},
     fake=_fake,
     save=_save,
     backward=_backward,

@@ -114,6 +114,7 @@ def _cuda(
     pos: Tensor, neg: Tensor, temperature: float, pos_mask: Tensor | None, neg_mask: Tensor | None, grad: bool
 ) -> Results:
     from heterad import _cuda as cuda
+    from heterad.kernels import device
 
     pos, neg = pos.contiguous(), neg.contiguous()
     pos_mask = pos_mask if pos_mask is None else pos_mask.contiguous()
@@ -121,12 +122,12 @@ def _cuda(
     value, grad_pos, grad_neg = _empty(pos, neg, grad)
     sizes = value.numel(), pos.shape[-1], neg.shape[-1]
     f64 = pos.dtype == torch.float64
-    with torch.cuda.device(pos.device):
+    with device.on(pos):
         workspace = torch.empty(cuda.smoothed_auc_workspace(f64, *sizes), dtype=torch.uint8, device=pos.device)
         cuda.smoothed_auc(
             f64, pos.data_ptr(), neg.data_ptr(), address(pos_mask), address(neg_mask),
             *sizes, temperature, value.data_ptr(), grad_pos.data_ptr() if grad else 0,
-            grad_neg.data_ptr() if grad else 0, workspace.data_ptr(), torch.cuda.current_stream().cuda_stream,
+            grad_neg.data_ptr() if grad else 0, workspace.data_ptr(), device.stream(pos),
         )  # fmt: skip
     return value, grad_pos, grad_neg
 

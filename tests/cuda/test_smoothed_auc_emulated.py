@@ -1,41 +1,27 @@
 """The CUDA kernels of smoothed_auc run as they are written, thread by thread, on a small emulation of CUDA."""
 
 import ctypes
-import shutil
-import subprocess
-from pathlib import Path
 
 import pytest
 import torch
+from emulation import address, emulated
 
 from heterad.ops import reference
 from heterad.testing import relative_error
 
-ROOT = Path(__file__).parents[2]
 METHODS = {"pairs": "(1 << 26)", "cells": "0"}  # the most pairs that brute force serves
 
 
 @pytest.fixture(scope="module", params=METHODS)
 def library(request, tmp_path_factory):
-    compiler = shutil.which("g++") or shutil.which("c++")
-    assert compiler, "the emulation needs a C++ compiler, as the installation of the CPU kernels does"
-    path = tmp_path_factory.mktemp("emulated") / f"{request.param}.so"
-    here = ROOT / "tests/cuda/emulated"
-    command = [compiler, "-w", "-std=c++17", "-O1", "-shared", "-fPIC", f"-I{here}", f"-I{ROOT / 'csrc'}"]
-    subprocess.run(
-        [*command, f"-DHETERAD_MOST_PAIRS={METHODS[request.param]}", here / "entry.cpp", "-o", path], check=True
-    )
-    found = ctypes.CDLL(str(path))
-    for function in (found.smoothed_auc_f32, found.smoothed_auc_f64):
-        function.restype = ctypes.c_char_p
-    return found
+    folder = tmp_path_factory.mktemp("emulated")
+    return emulated("smoothed_auc", folder, f"-DHETERAD_MOST_PAIRS={METHODS[request.param]}")
 
 
 def run(library, pos, neg, temperature=1.0, pos_mask=None, neg_mask=None):
     value = torch.empty(pos.shape[:-1], dtype=pos.dtype)
     grads = [torch.full_like(pos, 7), torch.full_like(neg, 7)]
     function = library.smoothed_auc_f64 if pos.dtype == torch.float64 else library.smoothed_auc_f32
-    address = lambda t: ctypes.c_void_p(None if t is None else t.data_ptr())  # noqa: E731
     sizes = [ctypes.c_int64(n) for n in (value.numel(), pos.shape[-1], neg.shape[-1])]
     inputs, outputs = (pos, neg, pos_mask, neg_mask), (value, *grads)
     error = function(*map(address, inputs), *sizes, ctypes.c_double(temperature), *map(address, outputs))

@@ -15,12 +15,16 @@
 #define __device__
 #define __host__
 #define __shared__ static
+#define __launch_bounds__(...)
 
 using std::isfinite;
 
 struct dim3 {
   unsigned x, y, z;
   dim3(unsigned x = 1, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
+};
+struct uint2 {
+  unsigned x, y;
 };
 typedef struct Stream* cudaStream_t;
 enum cudaError_t { cudaSuccess, cudaErrorInvalidConfiguration };
@@ -135,6 +139,15 @@ T __shfl_sync(unsigned, T value, int lane) {
 template <typename T>
 T __shfl_xor_sync(unsigned, T value, int mask) {
   return emulated::shuffle(value, int(threadIdx.x % 32) ^ mask);
+}
+inline unsigned __ballot_sync(unsigned, bool value) {
+  emulated::Barrier& warp = emulated::warps[threadIdx.x / 32];
+  emulated::slots[threadIdx.x] = value;
+  emulated::wait(warp);
+  unsigned word = 0;
+  for (int lane = 0; lane < 32; ++lane) word |= unsigned(emulated::slots[threadIdx.x / 32 * 32 + lane]) << lane;
+  emulated::wait(warp);
+  return word;
 }
 inline unsigned long long atomicAdd(unsigned long long* p, unsigned long long v) {
   *p += v;
