@@ -1,4 +1,4 @@
-"""Ridge problems of more embeddings than a kernel holds, in torch products; and what both do so after a kernel's backward.
+"""Ridge problems of more embeddings than a kernel holds, in torch products; `factor_bwd` serves the Triton kernels too.
 
 The products are large enough for cuBLAS, and nothing here synchronises. Arguments and results are those of the kernels'
 launchers in robust_ridge and ridge_solve.

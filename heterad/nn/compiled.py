@@ -15,7 +15,7 @@ def eager() -> bool:
     """True for a call that compiled code may serve; tracing, dispatch modes, transforms of ``torch.func`` and autocast
     see torch's own ops instead.
     """
-    return not (traced() or transformed() or torch.is_autocast_enabled("cpu") or not _backend.native())
+    return not (traced() or transformed() or torch.is_autocast_enabled("cpu") or not _backend.may("cpp"))
 
 
 def alike(*tensors: Tensor | None) -> bool:

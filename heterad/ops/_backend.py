@@ -104,9 +104,9 @@ def choose(op: str, device: str) -> str:
     return _name(op, device, _forced)
 
 
-def native() -> bool:
-    """Whether compiled code may serve CPU tensors at all: it is built, and no other back end was asked for."""
-    return _forced in (None, "cpp") and why_not("cpp") is None
+def may(backend: str) -> bool:
+    """Whether a back end may be used at all: it can run here, and no other was asked for."""
+    return _forced in (None, backend) and why_not(backend) is None
 
 
 def work_dtype(dtype: torch.dtype, backend: str) -> torch.dtype:

@@ -191,11 +191,18 @@ def _cpp_bwd(
     return grad_x, grad_h, grad_a0, grad_lam, grad_mu
 
 
+CUDA_ROWS = 64
+"""Tasks of more rows go to Triton's kernels where both are at hand: on an H200 forward and backward of 250 x 115 took them
+2.1 ms for 64 tasks and 67 for 4,096, the CUDA ones 4.5 and 98. With fewer rows the CUDA ones are up to 3.6 times faster."""
+
+
 def _cuda(x: Tensor, h: Tensor, a0: Tensor, lam: Tensor, mu: Tensor, n_iter: int, mask: Tensor | None) -> Any:
     from heterad import _cuda as cuda
     from heterad.kernels import device, wide
 
     batch, (n, d), j = x.shape[:-2], x.shape[-2:], h.shape[-1]
+    if n > CUDA_ROWS and _backend.may("triton"):
+        return _triton(x, h, a0, lam, mu, n_iter, mask)
     size = math.prod(batch)
     f64 = x.dtype == torch.float64
     if j > cuda.robust_ridge_most(f64):
@@ -229,6 +236,8 @@ def _cuda_bwd(
     from heterad.kernels import device, wide
 
     (n, d), j, size = x.shape[-2:], u.shape[-1], mu.numel()
+    if n > CUDA_ROWS and _backend.may("triton"):
+        return _triton_bwd(grad_w, grad_a, x, a0, lam, mu, u, li, n_iter, mask)
     f64 = x.dtype == torch.float64
     if j > cuda.robust_ridge_most(f64):
         return _flat_bwd(wide.robust_ridge_bwd, grad_w, grad_a, x, a0, lam, mu, u, li, n_iter, mask)
