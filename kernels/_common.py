@@ -35,8 +35,9 @@ def blocks(n: int, d: int, j: int, x: Tensor) -> dict[str, int]:
 
     Without tensor cores `tl.dot` holds its operands in registers along the whole inner dimension: at J = 32 rows in
     blocks of 64 took 255 registers, 860 bytes of spills and 20 s to compile, these 128, none and 5 s. On an H200 four
-    warps take 0.66 to 0.80 of the time of eight for 4,096 tasks. With three TF32 products for each float32 one the same
-    blocks took 1.0 to 1.2 times as long, twice the rows 0.7 to 1.1, and one gradient was wrong by 2.1e-6 (allowed 1.9e-6).
+    warps take 0.66 to 0.80 of the time of eight for 4,096 tasks. With three TF32 products for each float32 one the
+    same blocks took 1.0 to 1.2 times as long, twice the rows 0.7 to 1.1, and one gradient was wrong by 2.1e-6 (allowed
+    1.9e-6).
     """
     large = 16 if j > 32 or x.dtype == torch.float64 else 32
     return {
