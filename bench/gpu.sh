@@ -19,9 +19,13 @@ export PYTHONDONTWRITEBYTECODE=1
 dry=0 device=cuda
 [ "${1:-}" = --dry ] && dry=1 device=cpu && shift
 parts=${*:-check time sanitize}
+for part in $parts; do
+  case $part in check | time | sanitize) ;; *) echo "expected check, time or sanitize, got $part" >&2 && exit 2 ;; esac
+done
 if [ -n "${HETERAD_GPU_WORK:-}" ]; then
   work=$HETERAD_GPU_WORK
   mkdir -p "$work"
+  work=$(cd "$work" && pwd)
   rm -rf "$work/site" "$work/times" "$work/shim" "$work/headers"
 else
   work=$(mktemp -d)
@@ -98,11 +102,13 @@ command -v nvidia-smi >/dev/null && nvidia-smi --query-gpu=name,driver_version,c
 command -v nvcc >/dev/null || echo "nvcc is not in PATH: setup.py looks in CUDA_HOME and /usr/local/cuda too"
 
 has pybind11.setup_helpers || pybind11_from_torch || echo "pybind11 is neither installed nor found in torch/include"
-if compgen -G "$work/lib/heterad/_cuda*.so" >/dev/null; then
-  skip "build" "built before"
+sources=$(cat setup.py csrc/* csrc/cuda/* 2>/dev/null | sha256sum)
+if [ "$(cat "$work/built" 2>/dev/null)" = "$sources" ]; then
+  skip "build" "these sources were built before"
 elif has setuptools && has pybind11.setup_helpers; then
   step "build heterad._C and heterad._cuda (sm_$HETERAD_CUDA_ARCHS)" 240 \
-    "$python" setup.py -q build_ext --parallel 2 --build-lib "$work/lib" --build-temp "$work/build"
+    "$python" setup.py -q build_ext --parallel 2 --build-lib "$work/lib" --build-temp "$work/build" &&
+    compgen -G "$work/lib/heterad/_cuda*.so" >/dev/null && printf '%s\n' "$sources" >"$work/built"
 else
   skip "build" "needs setuptools and pybind11 (or torch's copy of its headers)"
 fi

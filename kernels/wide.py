@@ -6,8 +6,26 @@ launchers in robust_ridge and ridge_solve.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from typing import TypeVar
+
 import torch
 from torch import Tensor
+
+Results = TypeVar("Results")
+
+
+def _exact(function: Callable[..., Results]) -> Callable[..., Results]:
+    """Autocast would have the products in half precision."""
+
+    @functools.wraps(function)
+    def run(*args: Tensor | int | None) -> Results:
+        assert isinstance(args[0], Tensor)
+        with torch.autocast(args[0].device.type, enabled=False):
+            return function(*args)
+
+    return run
 
 
 def rows_rsqrt(mask: Tensor | None, n: int, like: Tensor) -> Tensor:
@@ -30,7 +48,7 @@ def factor(h: Tensor, mu: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
     eye = torch.eye(h.shape[2], dtype=h.dtype, device=h.device)
     lower, _ = torch.linalg.cholesky_ex(h.mT @ h + mu.double()[:, None, None] * eye)
     li = torch.linalg.solve_triangular(lower, eye.expand_as(lower), upper=False)
-    return (h @ li.mT).to(dtype), li.to(dtype)
+    return (h @ li.mT).to(dtype), li.to(dtype).contiguous()
 
 
 def factor_bwd(
@@ -58,6 +76,7 @@ def chain(x: Tensor, a0: Tensor, u: Tensor, t: Tensor, n_iter: int) -> tuple[lis
     return zs, rs
 
 
+@_exact
 def robust_ridge_fwd(
     x: Tensor, h: Tensor, a0: Tensor, lam: Tensor, mu: Tensor, n_iter: int, mask: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -69,6 +88,7 @@ def robust_ridge_fwd(
     return w.to(dtype), real(shrink(rs[-1], t), mask, u.dtype).to(dtype), u, li
 
 
+@_exact
 def robust_ridge_bwd(
     grad_w: Tensor, grad_a: Tensor, x: Tensor, a0: Tensor, lam: Tensor, mu: Tensor, u: Tensor, li: Tensor,
     n_iter: int, mask: Tensor | None,
@@ -92,12 +112,14 @@ def robust_ridge_bwd(
     return grad_x, grad_h, grad_a0, (dt / 2).to(lam.dtype), grad_mu
 
 
+@_exact
 def ridge_solve_fwd(h: Tensor, y: Tensor, mu: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     u, li = factor(h, mu, mask)
     w = real(y, mask, u.dtype).mT @ u @ li * rows_rsqrt(mask, y.shape[1], u)
     return w.to(y.dtype), u, li
 
 
+@_exact
 def ridge_solve_bwd(
     grad_w: Tensor, y: Tensor, mu: Tensor, u: Tensor, li: Tensor, mask: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:

@@ -30,9 +30,9 @@ struct Arena {
   template <typename T>
   T* take(int64_t n) {
     used = (used + 255) / 256 * 256;
-    T* p = reinterpret_cast<T*>(base + used);
+    const std::size_t first = used;
     used += std::size_t(n) * sizeof(T);
-    return base == nullptr ? nullptr : p;
+    return base == nullptr ? nullptr : reinterpret_cast<T*>(base + first);
   }
 };
 

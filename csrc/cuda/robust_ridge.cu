@@ -21,11 +21,12 @@ constexpr int kColumns = 64;  // threads of a block that walks columns
 constexpr int kRows = 64;     // rows of u that a block holds at a time
 constexpr int kSumsThreads = 128, kSumsTile = 32;
 
-// Where a thread holds J embeddings: C columns, as many as registers allow, and the rows whose F a block holds, if many or few.
+// Where a thread holds J embeddings: C columns, as many as registers allow, and the rows whose F a block holds, of tasks
+// of many rows or few.
 template <typename T, int J>
 struct Shape {
-  static constexpr bool kNarrow = sizeof(T) * J <= 128;
-  static constexpr int C = kNarrow ? 2 : 1, kTile = kColumns * C, kTall = kNarrow ? 64 : 32, kLow = kNarrow ? 16 : 32;
+  static constexpr bool kNarrow = sizeof(T) * J <= 128;  // a column's J numbers
+  static constexpr int C = kNarrow ? 2 : 1, kTile = kColumns * C, kMany = kNarrow ? 64 : 32, kFew = kNarrow ? 16 : 32;
 };
 
 template <typename T>
@@ -302,7 +303,8 @@ __global__ void chain(RobustRidge<T> ridge, const T* u, const T* li, RobustRidge
 // A block sums F over a share of the tiles of 32 columns, for ROWS rows; the first of a task's rows S too. First a thread
 // has a column, to make dR and Y, a warp a quarter of the rows; then a thread has some entries of F, to sum over columns.
 template <typename T, int J, int ROWS>
-__global__ __launch_bounds__(kSumsThreads, Shape<T, J>::kNarrow ? 3 : 1) void sum_factors(RobustRidge<T> ridge, const T* u, const T* li, const T* grad_a, Tape<T> tape) {
+__global__ __launch_bounds__(kSumsThreads, Shape<T, J>::kNarrow ? 3 : 1)
+void sum_factors(RobustRidge<T> ridge, const T* u, const T* li, const T* grad_a, Tape<T> tape) {
   constexpr int kPad = sizeof(T) == 4 ? 4 : 2, kWarps = kSumsThreads / 32;
   constexpr int kOwn = ROWS * J / kSumsThreads, TJ = kOwn < 4 ? kOwn : 4, TR = kOwn / TJ;  // rows x embeddings a thread
   constexpr int kOwnS = J * J / kSumsThreads;
@@ -365,9 +367,9 @@ __global__ __launch_bounds__(kSumsThreads, Shape<T, J>::kNarrow ? 3 : 1) void su
             } else {
               T r = 0, dy = 0;
               dots(rows[i], z, v, r, dy);
-              const uint2 bits = tape.bits[((b * task.n_iter + iteration) * task.n + row) * tape.words + tile];
+              const uint2* const bits = tape.bits + ((b * task.n_iter + iteration) * task.n + row) * tape.words + tile;
               if (last) dy = real && grad_a != nullptr ? grad_a[(b * task.n + row) * task.d + column] : T(0);
-              dr = real && bits.x >> lane & 1 ? dy : T(0);
+              dr = real && bits->x >> lane & 1 ? dy : T(0);
               if (!last) y = real ? x + shrink(r - x, task.t) : T(0);
             }
           }
@@ -414,10 +416,15 @@ __global__ __launch_bounds__(kSumsThreads, Shape<T, J>::kNarrow ? 3 : 1) void su
   }
 }
 
+#ifndef HETERAD_SUMS_BLOCKS
+#define HETERAD_SUMS_BLOCKS 1024
+#endif
+
 // As many shares of the columns as give every multiprocessor blocks enough.
 template <typename T>
-int64_t splits_of(const RobustRidge<T>& r) {
-  const int64_t most = ceil_div(r.d, int64_t(kSumsTile)), wanted = ceil_div(1024, r.tasks * (r.n / kRows + 1));
+int64_t splits_of(const RobustRidge<T>& r, int64_t tasks) {
+  const int64_t most = ceil_div(r.d, int64_t(kSumsTile));
+  const int64_t wanted = ceil_div(HETERAD_SUMS_BLOCKS, tasks * (r.n / kRows + 1));
   return wanted < most ? wanted : most > 0 ? most : 1;
 }
 
@@ -434,7 +441,7 @@ template <typename T, int J>
 std::size_t bytes_of(RobustRidge<T> r, int64_t tasks) {
   Arena arena{nullptr};
   r.tasks = tasks;
-  Tape<T>(arena, r, Shape<T, J>::kTile, splits_of(r));
+  Tape<T>(arena, r, Shape<T, J>::kTile, splits_of(r, tasks));
   return arena.used;
 }
 
@@ -451,7 +458,7 @@ struct Kernels {
   static constexpr int kTile = Shape<T, J>::kTile;
 
   static void fwd(const RobustRidge<T>& r, T* w, T* a, T* u, T* li, cudaStream_t stream) {
-    launch_of(stream, r.tasks, kFactor, factor<T, J>, r.h, r.mu, r.mask, u, li, r.n, r.j);
+    launch_of(stream, r.tasks, kFactorThreads, factor<T, J>, r.h, r.mu, r.mask, u, li, r.n, r.j);
     Arena nothing{nullptr};
     launch_of(stream, r.tasks * ceil_div(r.d, int64_t(kTile)), kColumns, forward<T, J, false>, r, u, li, w, a,
               Tape<T>(nothing, r, kTile, 1));
@@ -463,7 +470,7 @@ struct Kernels {
 
   static void bwd(const RobustRidge<T>& ridge, const T* u, const T* li, RobustRidgeGrads<T> grads, void* workspace,
                   std::size_t budget, cudaStream_t stream) {
-    const int64_t step = tasks_at_a_time<T, J>(ridge, budget);
+    const int64_t step = tasks_at_a_time<T, J>(ridge, budget), splits = splits_of(ridge, step);
     for (int64_t first = 0; first < ridge.tasks; first += step) {
       const auto r = part_of(ridge, first, ridge.tasks - first < step ? ridge.tasks - first : step);
       RobustRidgeGrads<T> g = grads;
@@ -472,13 +479,13 @@ struct Kernels {
       g.x += first * r.n * r.d, g.a0 += first * r.n * r.d, g.h += first * r.n * r.j, g.lam += first, g.mu += first;
       const T *some_u = u + first * r.n * r.j, *some_li = li + first * r.j * r.j;
       Arena arena{static_cast<char*>(workspace)};
-      const Tape<T> tape(arena, r, kTile, splits_of(r));
+      const Tape<T> tape(arena, r, kTile, splits);
       T* const none = nullptr;
       launch_of(stream, r.tasks * tape.tiles, kColumns, forward<T, J, true>, r, some_u, some_li, none, none, tape);
       launch_of(stream, r.tasks * tape.tiles, kColumns, chain<T, J>, r, some_u, some_li, g, tape);
-      if (r.n <= Shape<T, J>::kLow) sums<Shape<T, J>::kLow>(r, some_u, some_li, g.a, tape, stream);
-      else sums<Shape<T, J>::kTall>(r, some_u, some_li, g.a, tape, stream);
-      launch_of(stream, r.tasks, kFactor, factor_bwd<T, J>, some_u, some_li, r.mask, tape.f, tape.s, tape.t, g.h, g.lam,
+      if (r.n <= Shape<T, J>::kFew) sums<Shape<T, J>::kFew>(r, some_u, some_li, g.a, tape, stream);
+      else sums<Shape<T, J>::kMany>(r, some_u, some_li, g.a, tape, stream);
+      launch_of(stream, r.tasks, kFactorThreads, factor_bwd<T, J>, some_u, some_li, r.mask, tape.f, tape.s, tape.t, g.h, g.lam,
                 g.mu, r.n, r.j, tape.splits, tape.tiles);
     }
   }

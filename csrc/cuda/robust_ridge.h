@@ -23,7 +23,7 @@ struct RobustRidgeGrads {
 inline int64_t robust_ridge_most(bool f64) { return f64 ? 32 : 64; }
 
 // What csrc/robust_ridge.h says, on the current device, all of it queued on `stream` (a cudaStream_t) without waiting;
-// a C that is not positive definite gives NaN, and the rows that are not real are 0 in what is written.
+// of a C that is not numerically positive definite nothing is said, and rows that are not real are 0 in what is written.
 // `workspace` is device memory of robust_ridge_workspace<T>(...) bytes: `budget` at most, or what one task needs.
 // Return an error's text, or null. backward reads neither h nor mu; u [tasks, n, j] and li [tasks, j, j] are forward's.
 template <typename T>

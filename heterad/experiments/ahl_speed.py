@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,7 @@ def measure(batches: int = BATCHES, *, repeats: int = 3, device: str = "cpu") ->
 
 
 def _seconds(run: Callable[[], Any], device: str) -> float:
-    synchronize = torch.cuda.synchronize if device.startswith("cuda") else lambda: None
+    synchronize = partial(torch.cuda.synchronize, device) if device.startswith("cuda") else lambda: None
     synchronize()
     started = time.perf_counter()
     run()
@@ -66,7 +67,7 @@ def _seconds(run: Callable[[], Any], device: str) -> float:
 
 def _peak(device: str) -> float:
     if device.startswith("cuda"):
-        return torch.cuda.max_memory_allocated() / 2**30
+        return torch.cuda.max_memory_allocated(device) / 2**30
     try:
         import resource
     except ImportError:

@@ -116,11 +116,6 @@ def work_dtype(dtype: torch.dtype, backend: str) -> torch.dtype:
     return torch.float32
 
 
-def at_least_single(t: torch.Tensor) -> torch.Tensor:
-    """A number of each task, in float32 if it came in half: the gradient of one that tasks share is a sum over them."""
-    return t if t.dtype in (torch.float32, torch.float64) else t.to(torch.float32)
-
-
 @contextlib.contextmanager
 def backend(name: str) -> Iterator[None]:
     """Serve every op from the named back end (or "auto") inside the block; for tests and benches, not thread-safe."""

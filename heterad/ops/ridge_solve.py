@@ -29,7 +29,7 @@ def ridge_solve(h: Tensor, y: Tensor, mu: Tensor, *, mask: Tensor | None = None)
         TypeError: an argument is not a floating tensor (``mask``: not a boolean one).
         ValueError: shapes do not match, or ``mu`` is not positive (looked at on the CPU only).
         torch.linalg.LinAlgError: ``mu`` is so small beside ``h`` that a task's system is numerically singular (on the
-            CPU; elsewhere the task's results are NaN).
+            CPU; elsewhere the task's results are of no use, and nothing says so).
 
     Cost:
         O(N J (J + D) + J² (J + D)) time a task; memory beyond W: N J + J² numbers a task, kept for the backward.
@@ -54,7 +54,7 @@ def ridge_solve(h: Tensor, y: Tensor, mu: Tensor, *, mask: Tensor | None = None)
     backend = _backend.choose("ridge_solve", h.device.type)
     work = _backend.work_dtype(dtype, backend)
     h, y = (t if t.dtype == work else t.to(work) for t in (h, y))
-    mu = _checks.per_task("mu", _backend.at_least_single(mu), batch)
+    mu = _checks.per_task("mu", mu.to(torch.promote_types(work, torch.float32)), batch)
     w = reference.ridge_solve(h, y, mu, mask) if backend == "reference" else _op(h, y, mu, mask)[0]
     return w if work == dtype else w.to(dtype)
 

@@ -50,11 +50,12 @@ def robust_ridge(
         ValueError: shapes do not match, ``n_iter`` < 1, or ``lam`` < 0 or ``mu`` <= 0 (values are looked at on the
             CPU only).
         torch.linalg.LinAlgError: ``mu`` is so small beside ``h`` that a task's system is numerically singular (on the
-            CPU; elsewhere the task's results are NaN).
+            CPU; elsewhere the task's results are of no use, and nothing says so).
 
     Cost:
         O(n_iter N D min(N, 2 J) + J² (N + J)) time a task, twice that and more for the backward, which runs the
-        alternations again; memory beyond the results: N J + J² numbers a task. Differentiable once.
+        alternations again; memory beyond the results: N J + J² numbers a task, and for the backward on a GPU 256 MiB or
+        (2 n_iter + 1) J D + N J numbers of one task. Differentiable once.
 
     Source:
         Kumagai et al. (2023), Eqs. (3) to (5) and Algorithm 1, lines 7 to 9.
@@ -83,7 +84,8 @@ def robust_ridge(
     backend = _backend.choose("robust_ridge", x.device.type)
     work = _backend.work_dtype(dtype, backend)
     x, h, a0 = (t if t.dtype == work else t.to(work) for t in (x, h, a0))
-    lam, mu = (_backend.at_least_single(t) for t in (lam, mu))
+    of_tasks = torch.promote_types(work, torch.float32)  # of one that tasks share the gradient is a sum over them
+    lam, mu = (t if t.dtype == of_tasks else t.to(of_tasks) for t in (lam, mu))
     lam, mu = _checks.per_task("lam", lam, batch), _checks.per_task("mu", mu, batch)
     if backend == "reference":
         w, a = reference.robust_ridge(x, h, a0, lam, mu, n_iter, mask)
@@ -191,9 +193,13 @@ def _cpp_bwd(
     return grad_x, grad_h, grad_a0, grad_lam, grad_mu
 
 
-CUDA_ROWS = 64
-"""Tasks of more rows go to Triton's kernels where both are at hand: on an H200 forward and backward of 250 x 115 took
-them 2.1 ms for 64 tasks and 67 for 4,096, the CUDA ones 4.5 and 98. On fewer rows these are 1.0 to 3.6 times faster."""
+def _for_triton(n: int, j: int) -> bool:
+    """Whether the CUDA kernels leave tasks of n rows and j embeddings to Triton's, where both are at hand.
+
+    On an H200 forward and backward of 250 x 115 took Triton 2.1 ms for 64 tasks and 67 for 4,096, the CUDA kernels 4.5
+    and 98. On up to 64 rows they are 1.0 to 3.6 times as fast as Triton's; more than 32 embeddings were not timed.
+    """
+    return (n > 64 or j > 32) and _backend.may("triton")
 
 
 def _cuda(x: Tensor, h: Tensor, a0: Tensor, lam: Tensor, mu: Tensor, n_iter: int, mask: Tensor | None) -> Any:
@@ -201,7 +207,7 @@ def _cuda(x: Tensor, h: Tensor, a0: Tensor, lam: Tensor, mu: Tensor, n_iter: int
     from heterad.kernels import device, wide
 
     batch, (n, d), j = x.shape[:-2], x.shape[-2:], h.shape[-1]
-    if n > CUDA_ROWS and _backend.may("triton"):
+    if _for_triton(n, j):
         return _triton(x, h, a0, lam, mu, n_iter, mask)
     size = math.prod(batch)
     f64 = x.dtype == torch.float64
@@ -236,7 +242,7 @@ def _cuda_bwd(
     from heterad.kernels import device, wide
 
     (n, d), j, size = x.shape[-2:], u.shape[-1], mu.numel()
-    if n > CUDA_ROWS and _backend.may("triton"):
+    if _for_triton(n, j):
         return _triton_bwd(grad_w, grad_a, x, a0, lam, mu, u, li, n_iter, mask)
     f64 = x.dtype == torch.float64
     if j > cuda.robust_ridge_most(f64):

@@ -11,18 +11,19 @@ import pytest
 import torch
 
 import heterad
-from heterad.testing import assert_accurate, sample_inputs
+from heterad.testing import assert_accurate, relative_error, sample_inputs
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_compiles_without_a_warning(tmp_path):
+@pytest.mark.parametrize("source", sorted(p.name for p in (ROOT / "csrc/cuda").glob("*.cu")))
+def test_compiles_without_a_warning(source, tmp_path):
     nvcc = shutil.which("nvcc")
     if nvcc is None:
         return
-    command = [nvcc, "-std=c++17", "-Xcompiler", "-Wall,-Wextra", "-arch=sm_90", "-I", ROOT / "csrc", "-cubin"]
+    command = [nvcc, "-std=c++17", "-Xcompiler", "-Wall,-Wextra", "-arch=sm_90", "-I", ROOT / "csrc", "-ptx"]
     done = subprocess.run(
-        [*command, ROOT / "csrc/cuda/smoothed_auc.cu", "-o", tmp_path / "out.cubin"],
+        [*command, ROOT / "csrc/cuda" / source, "-o", tmp_path / "out.ptx"],
         capture_output=True,
         text=True,
         check=False,
@@ -32,12 +33,30 @@ def test_compiles_without_a_warning(tmp_path):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_on_a_gpu(dtype):
-    samples = sample_inputs("smoothed_auc", dtype, "cuda")
-    for sample in samples:
+@pytest.mark.parametrize("op", ["smoothed_auc", "robust_ridge"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+def test_on_a_gpu(op, dtype):
+    for sample in sample_inputs(op, dtype, "cuda"):
         with heterad.ops.backend("cuda"):
-            assert_accurate("smoothed_auc", sample)
+            assert_accurate(op, sample)
+
+
+@pytest.mark.gpu
+def test_many_ridges_on_a_gpu():
+    """More tasks than the workspace holds, in chunks of which the last is smaller; then more embeddings."""
+    draw = torch.Generator().manual_seed(0)
+    for tasks, n, d, j in ((511, 50, 256, 32), (300, 20, 300, 50)):
+        x, h, a0 = (torch.randn(tasks, *s, generator=draw) for s in ((n, d), (n, j), (n, d)))
+        lam, mu = torch.full((tasks,), 0.5), torch.full((tasks,), 0.1)
+        found = []
+        for device, dtype in (("cpu", torch.float64), ("cuda", torch.float32)):
+            leaves = [t.to(device, dtype).requires_grad_() for t in (x, h, a0, lam, mu)]
+            with heterad.ops.backend("auto" if device == "cpu" else "cuda"):
+                w, a = heterad.ops.robust_ridge(*leaves)
+                grads = torch.autograd.grad(w.square().sum() + a.square().sum(), leaves)
+            found.append([t.detach().cpu() for t in (w, a, *grads)])
+        for exact, got in zip(*found, strict=True):
+            assert relative_error(got, exact) < 1e-4
 
 
 @pytest.mark.gpu

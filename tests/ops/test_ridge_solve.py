@@ -31,6 +31,12 @@ def results(args, **kwargs):
     return [w.detach(), *torch.autograd.grad(w.sin().sum(), args)]
 
 
+def test_dtypes_are_promoted_to_the_largest(backend):
+    h, y, mu = problem(3)
+    expected = ridge_solve(h, y, mu.detach().float().double())
+    torch.testing.assert_close(ridge_solve(h, y, mu.detach().float()), expected)
+
+
 @pytest.mark.parametrize("dtype", contract.FLOATS, ids=str)
 def test_accuracy(backend, dtype):
     for sample in sample_inputs("ridge_solve", dtype):

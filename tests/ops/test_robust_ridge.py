@@ -41,6 +41,27 @@ def test_accuracy(backend, dtype):
         assert_accurate("robust_ridge", sample)
 
 
+@pytest.mark.parametrize("batch", [(), (3,)])
+def test_dtypes_are_promoted_to_the_largest(backend, batch):
+    args = problem(*batch)
+    with torch.no_grad():
+        args[3:] = [t.float().requires_grad_() for t in args[3:]]
+    largest = [t.detach().double().requires_grad_() for t in args]
+    for got, expected in zip(results(args), results(largest), strict=True):
+        torch.testing.assert_close(got.double(), expected, rtol=1e-6, atol=1e-8)
+
+
+def test_what_serves_very_many_embeddings_is_exact_under_autocast():
+    from heterad.kernels import wide
+
+    args = [t.detach() for t in problem(2, dtype=torch.float32)]
+    plain = wide.robust_ridge_fwd(*args, 3, None)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = wide.robust_ridge_fwd(*args, 3, None)
+    assert all(torch.equal(a, b) for a, b in zip(found, plain, strict=True))
+    assert all(t.is_contiguous() for t in plain[2:])
+
+
 def test_the_reference_is_the_loop_of_the_paper():
     rng = np.random.default_rng(0)
     for _ in range(300):

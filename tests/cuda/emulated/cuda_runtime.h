@@ -17,6 +17,7 @@
 #define __shared__ static
 #define __launch_bounds__(...)
 
+using std::fabs;  // else a float's is a double
 using std::isfinite;
 
 struct dim3 {

@@ -13,10 +13,13 @@ static const char* run(int64_t tasks, int64_t n, int64_t d, int64_t j, int64_t n
   const RobustRidge<T> ridge{tasks, n, d, j, n_iter, x, h, a0, lam, mu, mask};
   if (const char* error = heterad::cuda::robust_ridge_fwd(ridge, w, a, u, li, nullptr)) return error;
   const size_t bytes = (heterad::cuda::robust_ridge_workspace(ridge, budget) + 255) / 256 * 256;
-  void* workspace = std::aligned_alloc(256, bytes);
-  std::memset(workspace, 0xff, bytes);  // what is read before it is written shows as NaN
+  constexpr size_t kGuard = 1 << 16;
+  char* workspace = static_cast<char*>(std::aligned_alloc(256, bytes + kGuard));
+  std::memset(workspace, 0xff, bytes + kGuard);  // what is read before it is written shows as NaN
   const char* error = heterad::cuda::robust_ridge_bwd<T>(
       ridge, u, li, {grad_w, grad_a, grad_x, grad_h, grad_a0, grad_lam, grad_mu}, workspace, budget, nullptr);
+  for (size_t k = 0; k < kGuard; ++k)
+    if (workspace[bytes + k] != char(0xff)) error = "written past the workspace";
   std::free(workspace);
   return error;
 }
