@@ -18,7 +18,7 @@ BUDGET = 1 << 28
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
-    return emulated("robust_ridge", tmp_path_factory.mktemp("emulated"), "-DHETERAD_SUMS_BLOCKS=6")
+    return emulated("robust_ridge", tmp_path_factory.mktemp("emulated"), "-DHETERAD_SUMS_BLOCKS=7")
 
 
 class Emulated(torch.autograd.Function):
@@ -104,14 +104,13 @@ def test_value_and_gradients(library, tasks, n, d, j, n_iter, masked) -> None:
 
 
 def test_a_last_chunk_of_fewer_tasks(library) -> None:
-    """Where two of three tasks fit in the budget the third comes alone, and its sums are still shared out as theirs."""
-    args = some(3, 3, 200, 2)
+    """Seven of thirteen tasks fit in the budget; the six that are left would have their sums shared out twice as far."""
+    args = some(13, 63, 64, 32)
     with heterad.ops.backend("reference"):
-        expected = results(heterad.ops.robust_ridge, args, n_iter=2)
-    for budget in range(20_000, 120_000, 10_000):
-        got = results(lambda *a, **kw: robust_ridge(library, *a, **kw), args, n_iter=2, budget=budget)
-        for g, e in zip(got, expected, strict=True):
-            assert relative_error(g, e) <= 1e-11
+        expected = results(heterad.ops.robust_ridge, args, n_iter=1)
+    got = results(lambda *a, **kw: robust_ridge(library, *a, **kw), args, n_iter=1, budget=900_000)
+    for g, e in zip(got, expected, strict=True):
+        assert relative_error(g, e) <= 1e-11
 
 
 def test_many_embeddings_in_float32(library) -> None:
