@@ -104,7 +104,7 @@ def test_value_and_gradients(library, tasks, n, d, j, n_iter, masked) -> None:
 
 
 def test_a_last_chunk_of_fewer_tasks(library) -> None:
-    """Seven of thirteen tasks fit in the budget; the six that are left would have their sums shared out twice as far."""
+    """Seven of thirteen tasks fit in the budget; the six left would have their sums shared out twice as far."""
     args = some(13, 63, 64, 32)
     with heterad.ops.backend("reference"):
         expected = results(heterad.ops.robust_ridge, args, n_iter=1)
