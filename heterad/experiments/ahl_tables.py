@@ -25,9 +25,9 @@ class Comparison(NamedTuple):
 
 
 def by_set_and_draw(rows: Iterable[Mapping[str, Any]], value: str = "auroc") -> dict[str, dict[tuple, float]]:
-    """Mean over the tasks of each (set, shots, draw), by method: what is independent, and what is paired.
+    """Mean over the tasks of each (set, shots, (split, seed)), by method: what can be paired.
 
-    A draw is a split and a seed.
+    Seeds of one split share its data: only splits are independent.
 
     Example:
         >>> rows = [
@@ -45,8 +45,9 @@ def by_set_and_draw(rows: Iterable[Mapping[str, Any]], value: str = "auroc") -> 
 def compare(rows: Iterable[Mapping[str, Any]], method: str, than: str) -> Comparison:
     """Compare two methods on the draws that both have been run on.
 
-    The differences of one draw are first averaged over the data sets (and numbers of shots), so that every draw is
-    one pair, as the question is about the mean over data sets. Those with fewer draws than others are left out of it.
+    The differences of one split are first averaged over the data sets (and numbers of shots) and over the seeds, which
+    share its data, so that every split is one pair, as the question is about the mean over data sets. Sets with fewer
+    draws (splits and seeds) than others are left out of it.
 
     Args:
         rows: with ``set``, ``shots``, ``split``, ``seed``, ``method`` and ``auroc``.
@@ -57,7 +58,7 @@ def compare(rows: Iterable[Mapping[str, Any]], method: str, than: str) -> Compar
         The comparison.
 
     Raises:
-        ValueError: there are fewer than two such draws.
+        ValueError: there are fewer than two such splits.
 
     Example:
         >>> rows = [{"set": "s", "shots": 1, "split": i, "seed": 0, "method": m, "auroc": 0.1 * i + g}
@@ -74,9 +75,10 @@ def compare(rows: Iterable[Mapping[str, Any]], method: str, than: str) -> Compar
     most = max(map(len, gains.values()), default=0)
     full = {place: found for place, found in gains.items() if len(found) == most}
     draws = sorted(set.intersection(*map(set, full.values()))) if full else []
-    if len(draws) < 2:
-        raise ValueError(f"rows: expected two or more draws of {method!r} and {than!r}, got {len(draws)}")
-    mean = np.array([np.mean([found[draw] for found in full.values()]) for draw in draws])
+    splits = _by_split({draw: float(np.mean([found[draw] for found in full.values()])) for draw in draws})
+    if len(splits) < 2:
+        raise ValueError(f"rows: expected two or more draws of {method!r} and {than!r}, got {len(splits)}")
+    mean = np.array(splits)
     return Comparison(mean, sorted({data for data, _ in full}), paired_p(mean))
 
 
@@ -110,11 +112,19 @@ def protocol_report(rows: Sequence[Row], *, table: str, than: str | None = None)
 
 
 def _by_place(values: Mapping[tuple, float]) -> dict[tuple[str, int], list[float]]:
-    """Per cent of each draw, by (set, shots)."""
-    found: dict[tuple[str, int], list[float]] = defaultdict(list)
-    for (data, shots, _), value in values.items():
-        found[data, shots].append(100 * value)
-    return found
+    """Per cent of each split, by (set, shots)."""
+    found: dict[tuple[str, int], dict[tuple, float]] = defaultdict(dict)
+    for (data, shots, draw), value in values.items():
+        found[data, shots][draw] = 100 * value
+    return {place: _by_split(of_draws) for place, of_draws in found.items()}
+
+
+def _by_split(of_draws: Mapping[tuple, float]) -> list[float]:
+    """The mean over its seeds of each split, in order, given values by (split, seed)."""
+    found: dict[Any, list[float]] = defaultdict(list)
+    for (split, _), value in sorted(of_draws.items()):
+        found[split].append(value)
+    return [float(np.mean(values)) for values in found.values()]
 
 
 def _tests(rows: Sequence[Row], pairs: Iterable[tuple[str, str]]) -> list[str]:

@@ -217,6 +217,21 @@ def test_draws_are_pairs() -> None:
         ahl_tables.compare(rows, "ahl", "svm")
 
 
+def test_seeds_of_one_split_are_one_pair() -> None:
+    """They share its data: counted apart, as many seeds as one likes would make any difference significant."""
+    rows = [
+        {"table": "t", "set": "a", "shots": 1, "split": i, "seed": seed, "method": m, "auroc": 0.5 + gain}
+        for i in range(3)
+        for seed in (0, 10)
+        for m, gain in (("base", 0.0), ("AHL(base)", 0.01 * i + 0.002 * seed))
+    ]
+    found = ahl_tables.compare(rows, "AHL(base)", "base")
+    np.testing.assert_allclose(found.gains, [0.01, 0.02, 0.03])
+    report = ahl_tables.protocol_report(rows, table="t").replace(" ", "")
+    assert "|AHL(base)|52.0±0.6|" in report
+    assert "|+2.00±0.58|+2.00±0.58|3|" in report
+
+
 def test_a_data_set_with_fewer_draws_is_left_out_of_the_mean_over_data_sets() -> None:
     rows = [
         {"table": "t", "set": s, "task": "", "shots": m, "split": i, "seed": 0, "method": method, "auroc": value}
