@@ -49,8 +49,8 @@ struct Kernels {
   static void fwd(const RobustRidge<T>& r, T* w, T* a, T* u, T* li, cudaStream_t stream) {
     launch_of(stream, r.tasks, kFactorThreads, factor<T, J>, r.h, r.mu, r.mask, u, li, r.n, r.j);
     Arena nothing{nullptr};
-    launch_of(stream, r.tasks * ceil_div(r.d, int64_t(kTile)), kColumns, forward<T, J, false>, r, u, li, w, a,
-              Tape<T>(nothing, r, kTile, 1));
+    const Tape<T> none(nothing, r, kTile, 1);
+    launch_of(stream, r.tasks * none.tiles, kColumns, forward<T, J, false>, r, u, li, w, a, none);
   }
 
   static std::size_t workspace(const RobustRidge<T>& r, std::size_t budget) {

@@ -130,28 +130,42 @@ __device__ void for_rows(T (&rows)[kRows][J], const Task<T>& task, bool& held, F
   }
 }
 
+// The columns of a thread.
+template <int C>
+struct Columns {
+  int64_t at[C];
+  bool there[C];
+
+  __device__ Columns(int64_t tile, int64_t d) {
+    for (int c = 0; c < C; ++c) {
+      at[c] = (tile * C + c) * kColumns + threadIdx.x;
+      there[c] = at[c] < d;
+    }
+  }
+
+  // Writes the columns of a matrix [j, d].
+  template <typename T, int J>
+  __device__ void keep(const T (&from)[C][J], const Task<T>& task, T* to) const {
+#pragma unroll
+    for (int k = 0; k < J; ++k)
+#pragma unroll
+      for (int c = 0; c < C; ++c)
+        if (k < task.j && there[c]) to[k * task.d + at[c]] = from[c][k];
+  }
+};
+
 // KEEP: z, and the bits, for backward; else w and a.
 template <typename T, int J, bool KEEP>
 __global__ void forward(RobustRidge<T> ridge, const T* u, const T* li, T* w, T* a, Tape<T> tape) {
   constexpr int C = Shape<T, J>::C;
   alignas(16) __shared__ T rows[kRows][J];
-  const int64_t tiles = ceil_div(ridge.d, int64_t(kColumns * C)), b = blockIdx.x / tiles, tile = blockIdx.x % tiles;
+  const int64_t b = blockIdx.x / tape.tiles, tile = blockIdx.x % tape.tiles;
   const Task<T> task(ridge, u, li, b);
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  int64_t column[C];
-  bool there[C];
-  for (int c = 0; c < C; ++c) {
-    column[c] = (tile * C + c) * kColumns + threadIdx.x;
-    there[c] = column[c] < task.d;
-  }
-  const auto at = [&](const T* p, int64_t i, int c) { return there[c] ? p[i * task.d + column[c]] : T(0); };
+  const Columns<C> columns(tile, task.d);
+  const auto at = [&](const T* p, int64_t i, int c) { return columns.there[c] ? p[i * task.d + columns.at[c]] : T(0); };
   const auto keep = [&](int64_t iteration, const T(&z)[C][J]) {
-    T* const to = tape.z + (b * task.n_iter + iteration) * task.j * task.d;
-#pragma unroll
-    for (int k = 0; k < J; ++k)
-#pragma unroll
-      for (int c = 0; c < C; ++c)
-        if (k < task.j && there[c]) to[k * task.d + column[c]] = z[c][k];
+    columns.keep(z, task, tape.z + (b * task.n_iter + iteration) * task.j * task.d);
   };
   const auto tell = [&](int64_t iteration, int64_t i, int c, T r) {
     const unsigned outside = __ballot_sync(kWarp, !(fabs(r) <= task.t)), above = __ballot_sync(kWarp, r > 0);
@@ -195,13 +209,13 @@ __global__ void forward(RobustRidge<T> ridge, const T* u, const T* li, T* w, T* 
     for (int c = 0; c < C; ++c) {
       const T r = dot(u, z[c]) - at(task.x, i, c);
       if (KEEP) tell(task.n_iter - 1, i, c, r);
-      else if (there[c]) a[(b * task.n + i) * task.d + column[c]] = shrink(r, task.t);
+      else if (columns.there[c]) a[(b * task.n + i) * task.d + columns.at[c]] = shrink(r, task.t);
     }
   });
   if constexpr (!KEEP) {
     for (int64_t i = 0; i < task.n; ++i)
       for (int c = 0; c < C; ++c)
-        if (!task.real(i) && there[c]) a[(b * task.n + i) * task.d + column[c]] = 0;
+        if (!task.real(i) && columns.there[c]) a[(b * task.n + i) * task.d + columns.at[c]] = 0;
     const T scale = T(rows_rsqrt(task.mask, task.n));
     for (int64_t k = 0; k < task.j; ++k)
       for (int c = 0; c < C; ++c) {
@@ -209,7 +223,7 @@ __global__ void forward(RobustRidge<T> ridge, const T* u, const T* li, T* w, T* 
 #pragma unroll
         for (int m = 0; m < J; ++m)
           if (m < task.j) sum += z[c][m] * task.li[m * task.j + k];
-        if (there[c]) w[(b * task.d + column[c]) * task.j + k] = sum * scale;
+        if (columns.there[c]) w[(b * task.d + columns.at[c]) * task.j + k] = sum * scale;
       }
   }
 }
@@ -222,19 +236,9 @@ __global__ void chain(RobustRidge<T> ridge, const T* u, const T* li, RobustRidge
   const int64_t b = blockIdx.x / tape.tiles, tile = blockIdx.x % tape.tiles;
   const Task<T> task(ridge, u, li, b);
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  int64_t column[C];
-  bool there[C];
-  for (int c = 0; c < C; ++c) {
-    column[c] = (tile * C + c) * kColumns + threadIdx.x;
-    there[c] = column[c] < task.d;
-  }
+  const Columns<C> columns(tile, task.d);
   const auto keep = [&](int64_t iteration, const T(&v)[C][J]) {
-    T* const to = tape.v + (b * (task.n_iter + 1) + iteration) * task.j * task.d;
-#pragma unroll
-    for (int k = 0; k < J; ++k)
-#pragma unroll
-      for (int c = 0; c < C; ++c)
-        if (k < task.j && there[c]) to[k * task.d + column[c]] = v[c][k];
+    columns.keep(v, task, tape.v + (b * (task.n_iter + 1) + iteration) * task.j * task.d);
   };
 
   T v[C][J] = {};  // B
@@ -242,7 +246,7 @@ __global__ void chain(RobustRidge<T> ridge, const T* u, const T* li, RobustRidge
   if (grads.w != nullptr)
     for (int64_t m = 0; m < task.j; ++m)
       for (int c = 0; c < C; ++c) {
-        const T slope = there[c] ? grads.w[(b * task.d + column[c]) * task.j + m] * scale : T(0);
+        const T slope = columns.there[c] ? grads.w[(b * task.d + columns.at[c]) * task.j + m] * scale : T(0);
 #pragma unroll
         for (int k = 0; k < J; ++k)
           if (k < task.j) v[c][k] += task.li[k * task.j + m] * slope;
@@ -263,11 +267,11 @@ __global__ void chain(RobustRidge<T> ridge, const T* u, const T* li, RobustRidge
 #pragma unroll
       for (int c = 0; c < C; ++c) {
         const uint2 bits = words[(tile * C + c) * (kColumns / 32) + warp];
-        const int64_t e = (b * task.n + i) * task.d + column[c];
-        const T dy = !last ? dot(u, v[c]) : there[c] && grads.a != nullptr ? grads.a[e] : T(0);
+        const int64_t e = (b * task.n + i) * task.d + columns.at[c];
+        const T dy = !last ? dot(u, v[c]) : columns.there[c] && grads.a != nullptr ? grads.a[e] : T(0);
         const T dr = bits.x >> lane & 1 ? dy : T(0);
         total -= double(bits.y >> lane & 1 ? dr : -dr);
-        if (there[c]) grads.x[e] = last ? -dr : grads.x[e] + (dy - dr);
+        if (columns.there[c]) grads.x[e] = last ? -dr : grads.x[e] + (dy - dr);
 #pragma unroll
         for (int k = 0; k < J; ++k) next[c][k] += u[k] * dr;
       }
@@ -280,17 +284,17 @@ __global__ void chain(RobustRidge<T> ridge, const T* u, const T* li, RobustRidge
   }
   for_rows(rows, task, held, [&](int64_t i, const T(&u)[J]) {
     for (int c = 0; c < C; ++c) {
-      const int64_t e = (b * task.n + i) * task.d + column[c];
+      const int64_t e = (b * task.n + i) * task.d + columns.at[c];
       const T dy = dot(u, v[c]);
-      if (!there[c]) continue;
+      if (!columns.there[c]) continue;
       grads.a0[e] = dy;
       grads.x[e] += dy;
     }
   });
   for (int64_t i = 0; i < task.n; ++i)
     for (int c = 0; c < C; ++c)
-      if (!task.real(i) && there[c]) {
-        const int64_t e = (b * task.n + i) * task.d + column[c];
+      if (!task.real(i) && columns.there[c]) {
+        const int64_t e = (b * task.n + i) * task.d + columns.at[c];
         grads.x[e] = grads.a0[e] = 0;
       }
   sums[threadIdx.x] = total;

@@ -212,9 +212,7 @@ def _cuda(x: Tensor, h: Tensor, a0: Tensor, lam: Tensor, mu: Tensor, n_iter: int
     size = math.prod(batch)
     f64 = x.dtype == torch.float64
     if j > cuda.robust_ridge_most(f64):
-        matrices = (flat(t, size, 2) for t in (x, h, a0))
-        out = wide.robust_ridge_fwd(*matrices, flat(lam, size, 0), flat(mu, size, 0), n_iter, flat(mask, size, 1))
-        return tuple(o.reshape(*batch, *o.shape[1:]) for o in out)
+        return _flat(wide.robust_ridge_fwd, x, h, a0, lam, mu, n_iter, mask)
     x, h, a0, lam, mu = x.contiguous(), h.contiguous(), a0.contiguous(), lam.contiguous(), mu.contiguous()
     mask = None if mask is None else mask.contiguous()
     w, a, u, li = x.new_empty((*batch, d, j)), torch.empty_like(x), torch.empty_like(h), x.new_empty((*batch, j, j))
@@ -260,30 +258,33 @@ def _cuda_bwd(
     return tuple(grads)
 
 
-def _triton(x: Tensor, h: Tensor, a0: Tensor, lam: Tensor, mu: Tensor, n_iter: int, mask: Tensor | None) -> Any:
+def _triton(*args: Any) -> Any:
     from heterad.kernels import robust_ridge as kernel
 
-    size = math.prod(x.shape[:-2])
-    matrices = (flat(t, size, 2) for t in (x, h, a0))
-    out = kernel.robust_ridge_fwd(*matrices, flat(lam, size, 0), flat(mu, size, 0), n_iter, flat(mask, size, 1))
-    return tuple(o.reshape(*x.shape[:-2], *o.shape[1:]) for o in out)
+    return _flat(kernel.robust_ridge_fwd, *args)
 
 
-def _triton_bwd(
-    grad_w: Tensor | None,
-    grad_a: Tensor | None,
+def _triton_bwd(*args: Any) -> Any:
+    from heterad.kernels import robust_ridge as kernel
+
+    return _flat_bwd(kernel.robust_ridge_bwd, *args)
+
+
+def _flat(
+    function: Callable[..., tuple[Tensor, ...]],
     x: Tensor,
+    h: Tensor,
     a0: Tensor,
     lam: Tensor,
     mu: Tensor,
-    u: Tensor,
-    li: Tensor,
     n_iter: int,
     mask: Tensor | None,
 ) -> Any:
-    from heterad.kernels import robust_ridge as kernel
-
-    return _flat_bwd(kernel.robust_ridge_bwd, grad_w, grad_a, x, a0, lam, mu, u, li, n_iter, mask)
+    """A forward that takes one batch dimension."""
+    size = math.prod(x.shape[:-2])
+    matrices = (flat(t, size, 2) for t in (x, h, a0))
+    out = function(*matrices, flat(lam, size, 0), flat(mu, size, 0), n_iter, flat(mask, size, 1))
+    return tuple(o.reshape(*x.shape[:-2], *o.shape[1:]) for o in out)
 
 
 def _flat_bwd(
