@@ -17,7 +17,7 @@ Place = tuple[int, int, float]
 """Split, seed and label ratio: what is paired."""
 
 LEVEL = 0.05
-LEAST_PAIRS = 3
+LEAST_SPLITS = 3
 
 
 class Column(NamedTuple):
@@ -65,8 +65,9 @@ def values(
 def cells(found: Mapping[str, Mapping[Place, float]]) -> dict[str, Cell]:
     """Mean and standard error of each column, bold for the best and for what a paired t-test cannot tell from it.
 
-    The standard error is that of the splits' means. The test pairs runs of the same split, seed and label ratio; of
-    two pairs, which it could hardly tell apart whatever they are, the lesser is not bold.
+    The standard error is that of the splits' means. So is the test, since all runs of a split share its target tasks:
+    differences at the same seed and label ratio are averaged over each split. Of two splits, which it could hardly tell
+    apart whatever they are, the lesser is not bold.
 
     Source:
         Kumagai et al. (2023), tables 1 and 2: a significance level of 5 %.
@@ -199,5 +200,5 @@ def _text(cell: Cell | None) -> str:
 
 
 def _alike(best: Mapping[Place, float], other: Mapping[Place, float]) -> bool:
-    gaps = np.array([best[place] - other[place] for place in best.keys() & other.keys()])
-    return len(gaps) >= LEAST_PAIRS and paired_p(gaps) >= LEVEL
+    gaps = split_means({place: best[place] - other[place] for place in best.keys() & other.keys()})
+    return len(gaps) >= LEAST_SPLITS and paired_p(np.array(gaps)) >= LEVEL

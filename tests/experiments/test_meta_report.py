@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from heterad.experiments.meta_figures import draw_iterations
 from heterad.experiments.meta_report import Cell, Column, cells, markdown, table, values
 from heterad.experiments.meta_starts import report_starts
 from heterad.experiments.meta_times import report_times
+from heterad.experiments.statistics import paired_p
 
 
 def row(method: str, split: int, auc: float, *, dataset: str = "isolet", variant: str = "", **others) -> dict:
@@ -54,6 +56,14 @@ def test_cells_are_bold_where_pairs_cannot_tell() -> None:
     assert cells({"a": {(0, 0, 0.2): 1.0}, "b": {(0, 0, 0.2): 0.9}})["b"].bold is False
     far = cells({"a": {(i, 0, 0.2): 89.0 for i in range(2)}, "b": {(0, 0, 0.2): 79.0, (1, 0, 0.2): 75.0}})
     assert [cell.bold for cell in far.values()] == [True, False]
+
+
+def test_pairs_are_splits_not_label_ratios() -> None:
+    gains = {0: 0.1, 1: 0.2, 2: 0.9}
+    best = {(split, 0, ratio): 80.0 for split in gains for ratio in (0.1, 0.2, 0.3)}
+    other = {place: v - gains[place[0]] for place, v in best.items()}
+    assert paired_p(np.repeat(list(gains.values()), 3)) < 0.05 < paired_p(np.array(list(gains.values())))
+    assert cells({"best": best, "other": other})["other"].bold
 
 
 def test_errors_are_of_splits_not_of_label_ratios() -> None:
