@@ -13,8 +13,9 @@ import tyro
 from heterad.cli.options import refuse
 from heterad.cli.progress import bars
 from heterad.data.whole_file import writable_file
+from heterad.experiments import results
 from heterad.experiments.runs import complete
-from heterad.experiments.table import Options
+from heterad.experiments.table import Options, Row
 from heterad.experiments.tables import TABLES
 
 Name = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TABLE")]
@@ -39,7 +40,7 @@ def reproduce(
     Args:
         table: Name of the table; an unknown one is answered with the list.
         data: Folder of the data sets; without it they are fetched where that is possible.
-        out: File of JSON lines to fill; the default is TABLE.jsonl.
+        out: File of JSON lines to fill; the default is TABLE.jsonl, with --smoke TABLE-smoke.jsonl.
         splits: Random splits of each data set.
         label_ratios: Shares of labelled rows in source tasks.
         datasets: Names of data sets; the default is all of the table's.
@@ -67,10 +68,15 @@ def reproduce(
         raise ValueError("seeds, methods, datasets, label-ratios: expected at least one of each, got none of some")
     file = writable_file(out or Path(f"{table}{'-smoke' if smoke else ''}.jsonl"))
     run, check = partial(_run, table, data), partial(_read_data, table, data)
+
+    def accept(rows: Sequence[Row]) -> None:
+        results.check({str(file): rows})
+        results.told(chosen, rows, str(file))
+
     try:
         with bars() as report:
-            rows = complete(file, keys, run, jobs=jobs, report=partial(report, table), check=check)
-        print(chosen.report(rows))
+            rows = complete(file, keys, run, jobs=jobs, report=partial(report, table), check=check, accept=accept)
+        print(results.told(chosen, rows, str(file)))
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"interrupted; any finished runs are kept in {file}, and the same command goes on from there"

@@ -15,7 +15,8 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary path beside ``path`` to write to, and rename it to ``path`` if all went well.
 
     A reader sees the old file or the new one, never a part; after an error the old file still stands and the
-    temporary one is gone. The temporary name keeps the suffix, from which writers tell the format.
+    temporary one is gone. The temporary name keeps the suffix, from which writers tell the format. Of a symbolic link
+    the file that it points to is replaced.
 
     Args:
         path: the file to make or replace.
@@ -24,7 +25,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         The path to write to.
 
     Raises:
-        OSError: the folder is missing or cannot be written to.
+        OSError: the folder is missing or cannot be written to, or the path is a device or a pipe.
 
     Example:
         >>> import tempfile
@@ -34,7 +35,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         >>> path.read_text()
         'all of it'
     """
-    target = Path(path)
+    target = _regular(path)
     partial = target.with_name(f".{target.stem}.{os.getpid()}.partial{target.suffix}")
     try:
         yield partial
@@ -56,7 +57,7 @@ def writable_file(path: str | os.PathLike[str]) -> Path:
         Its path.
 
     Raises:
-        OSError: it is a folder, or its folder cannot be made or written to.
+        OSError: it is a folder, a device or a pipe, or its folder cannot be made or written to.
 
     Example:
         >>> import tempfile
@@ -66,7 +67,7 @@ def writable_file(path: str | os.PathLike[str]) -> Path:
     target = Path(path)
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, "expected the name of a file to write, got a folder", str(target))
-    writable_folder(target.parent)
+    writable_folder(_regular(target).parent)
     return target
 
 
@@ -114,6 +115,14 @@ def writable_folder(folder: str | os.PathLike[str]) -> Path:
             return folder
     except OSError as error:
         raise _about(folder, error) from None
+
+
+def _regular(path: str | os.PathLike[str]) -> Path:
+    """Where a file is, or will be, behind any links; what is there and no file is not to be replaced by one."""
+    target = Path(os.path.realpath(path))
+    if target.exists() and not (target.is_file() or target.is_dir()):
+        raise OSError(errno.EINVAL, "expected the name of a file to write, got a device or a pipe", os.fspath(path))
+    return target
 
 
 def _about(target: Path, error: OSError) -> OSError:

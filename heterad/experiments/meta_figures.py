@@ -80,8 +80,14 @@ def draw_task_dims(rows: Sequence[Row], folder: Path) -> list[Path]:
 def _draw_variants(
     rows: Sequence[Row], path: Path, prefix: str, plain: str | None, number: int, axis: str
 ) -> list[Path]:
-    """AUC of the method's variants ``<prefix>number``; the one called ``plain`` has the number given."""
-    variants = {v: int(v.removeprefix(prefix)) for row in rows if (v := str(row.get("variant"))).startswith(prefix)}
+    """AUC of the method's variants ``<prefix>number``; the one called ``plain`` has the number given.
+
+    Of several grids of the variants the fullest is drawn, and of no other run.
+    """
+    own = [row for row in rows if str(row.get("variant")).startswith(prefix)]
+    grid = min((row["grid"] for row in own), default=None)
+    rows = [row for row in rows if row.get("grid") in (grid, None)]
+    variants = {v: int(v.removeprefix(prefix)) for v in {row["variant"] for row in own if row["grid"] == grid}}
     if variants and plain is not None:
         variants[plain] = number
 
@@ -108,7 +114,9 @@ def _panels(path: Path, methods: Mapping[str, str], curve: Callable[[str, str], 
         return None
     columns = min(2, len(found))
     lines = -(-len(found) // columns)
-    figure = new_figure(4.4 * columns, 3.3 * lines + 0.7)
+    labels = [label for name, label in methods.items() if any(name in curves for curves in found.values())]
+    legend_columns = min(7 if columns == 2 else 3, len(labels))
+    figure = new_figure(4.4 * columns, 3.3 * lines + 0.3 + 0.2 * -(-len(labels) // legend_columns))
     panels = np.atleast_1d(figure.subplots(lines, columns)).ravel()
     handles = {}
     for axes, (dataset, curves) in zip(panels, found.items(), strict=False):
@@ -133,8 +141,8 @@ def _panels(path: Path, methods: Mapping[str, str], curve: Callable[[str, str], 
         axes.grid(alpha=0.3)
     for axes in panels[len(found) :]:
         axes.set_axis_off()
-    handles = {label: handles[label] for label in methods.values() if label in handles}
-    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=min(7, len(handles)), fontsize=9)
+    shown = [handles[label] for label in labels]
+    figure.legend(shown, labels, loc="outside upper center", ncols=legend_columns, fontsize=9)
     save_figure(figure, path)
     return path
 

@@ -59,7 +59,7 @@ def values(
         if row["method"] == method and row["variant"] == variant and row["anomaly_ratio"] in ratios:
             for ratio in label_ratios if row["label_ratio"] is None else [row["label_ratio"]]:
                 found[row["split"], row["seed"], ratio][row["grid"]].append(100 * row["auc"])
-    return {place: float(np.mean(by_grid[min(by_grid)])) for place, by_grid in sorted(found.items())}
+    return {place: float(np.mean(by_grid[min(by_grid, key=str)])) for place, by_grid in sorted(found.items())}
 
 
 def cells(found: Mapping[str, Mapping[Place, float]]) -> dict[str, Cell]:
@@ -132,7 +132,7 @@ def table(
     shown = [c for c in columns if any(c.label in line for line in by_line.values())]
     lines = [["Data", *(c.label for c in shown)]]
     for i, (dataset, name, line) in enumerate(entries):
-        lines.append([name, *(_text(line.get(c.label)) for c in shown)])
+        lines.append([name, *(text_of(line.get(c.label)) for c in shown)])
         last = i + 1 == len(entries) or entries[i + 1][0] != dataset
         if last and dataset in paper:
             published = [paper[dataset].get(c.name) for c in shown]
@@ -192,7 +192,13 @@ def markdown(lines: Sequence[Sequence[str]]) -> str:
     return "\n".join([row(lines[0]), rule, *(row(line) for line in lines[1:])])
 
 
-def _text(cell: Cell | None) -> str:
+def text_of(cell: Cell | None) -> str:
+    """Mean ± standard error, of several splits; bold as the cell is.
+
+    Example:
+        >>> text_of(Cell(90.0, 0.5, 3, True)), text_of(Cell(90.0, 0.0, 1, False)), text_of(None)
+        ('**90.00** ± 0.50', '90.00', '')
+    """
     if cell is None:
         return ""
     mean = f"**{cell.mean:.2f}**" if cell.bold else f"{cell.mean:.2f}"

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from heterad.experiments.meta_cells import Tasks, evaluate, make, prepare
 from heterad.experiments.meta_methods import BEST, META_LEARNERS, recipe
-from heterad.experiments.meta_published import LABELS, TABLE3
+from heterad.experiments.meta_published import LABELS, NAMES, TABLE3
 from heterad.experiments.meta_report import markdown
 from heterad.experiments.meta_sets import SMOKE, draw_split, load_set
 from heterad.experiments.table import Options, Row, choose
@@ -83,19 +83,25 @@ def report_times(rows: Sequence[Row]) -> str:
     """Medians over the runs and how many times Proto's they are, beside the paper's."""
     own = [row for row in rows if "timing" in row and "train_seconds" in row]
     methods = [name for name in META_LEARNERS if any(row["method"] == name for row in own)]
-    if "proto" not in methods:
+    if not methods:
         return ""
+    smoke = all(row["timing"] == SMOKE for row in own)
     lines = [["", *(LABELS[name] for name in methods)]]
     for what, title in (("train_seconds", "Train, 10,000 steps"), ("test_seconds", "Test, all target tasks")):
         found = {m: float(np.median([row[what] for row in own if row["method"] == m])) for m in methods}
         published = TABLE3[what]
         ratios = {m: published[m] / published["proto"] for m in methods if m in published}
         lines.append([f"{title}, s", *(f"{found[m]:.3g}" for m in methods)])
-        lines.append(["times Proto's", *(f"{found[m] / found['proto']:.2f}" for m in methods)])
+        if found.get("proto"):
+            lines.append(["times Proto's", *(f"{found[m] / found['proto']:.2f}" for m in methods)])
+        if smoke:  # the paper has no figure of it
+            continue
         lines.append(["*paper, s*", *(f"{published[m]:g}" if m in published else "" for m in methods)])
         lines.append(["*paper, times Proto's*", *(f"{ratios[m]:.2f}" if m in ratios else "" for m in methods)])
     runs = len({(row["timing"], row["split"], row["seed"]) for row in own})
-    return f"**Table 3. CPU seconds on Mnist-r, one thread**\n\n{markdown(lines)}\n\nMedians of {runs} runs."
+    where = NAMES[SMOKE if smoke else "mnist_r"]
+    count = "One run." if runs == 1 else f"Medians of {runs} runs."
+    return f"**Table 3. CPU seconds on {where}, one thread**\n\n{markdown(lines)}\n\n{count}"
 
 
 def _loss(learner: Any, tasks: Tasks, generator: torch.Generator) -> Tensor:

@@ -31,6 +31,7 @@ def complete(
     jobs: int = 1,
     report: Callable[[int, int], None] | None = None,
     check: Callable[[Sequence[Key]], None] | None = None,
+    accept: Callable[[Sequence[Row]], None] | None = None,
 ) -> list[Row]:
     """Do the runs that a file does not yet hold, and write the rows of each, all or none of them, as it ends.
 
@@ -46,6 +47,7 @@ def complete(
             partial of one).
         report: told how many runs are done, and of how many; first before any is.
         check: given the keys of the runs to do before any is done; what it raises is raised.
+        accept: given the rows that the file holds before any run is done; what it raises is raised.
 
     Returns:
         Key and results of every run asked for, in the order asked for. Others that the file holds are passed over.
@@ -71,7 +73,7 @@ def complete(
         raise ValueError(f"jobs: expected at least 1, got {jobs}")
     wanted = [dict(key) for key in keys]
     names = {name for key in wanted for name in key}
-    target = Path(path)
+    target = Path(os.path.realpath(path))
     target.parent.mkdir(parents=True, exist_ok=True)
     with _alone(target):
         rows, cut = _read(target)
@@ -79,8 +81,12 @@ def complete(
         for row in rows:
             done.setdefault(_identity({n: v for n, v in row.items() if n in names}), []).append(row)
         if cut and rows:
-            last = done.pop(_identity({n: v for n, v in rows[-1].items() if n in names}))  # its other rows may be lost
+            identity = _identity({n: v for n, v in rows[-1].items() if n in names})
+            logger.warning("%s: last line cut short; what may be of the same run is dropped: %s", target, identity)
+            last = done.pop(identity)
             rows = [row for row in rows if row not in last]
+        if accept is not None:
+            accept(rows)
         todo = {_identity(key): key for key in wanted if _identity(key) not in done}
         n_wanted = len({_identity(key) for key in wanted})
 
@@ -121,7 +127,7 @@ def read_rows(path: str | os.PathLike[str]) -> list[Row]:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: a line of it is no JSON object, but for a last one that was cut short, which is left out.
+        ValueError: a line of it is no JSON object.
 
     Example:
         >>> import tempfile
@@ -131,7 +137,13 @@ def read_rows(path: str | os.PathLike[str]) -> list[Row]:
         [{'seed': 1, 'auc': 0.5}]
     """
     Path(path).stat()
-    return _read(Path(path))[0]
+    rows, cut = _read(Path(path))
+    if cut:
+        raise ValueError(
+            f"{os.fspath(path)}, line {len(rows) + 1}: expected JSON, got a line that is cut short; "
+            "what wrote the file can do its last run again"
+        )
+    return rows
 
 
 def write_rows(path: str | os.PathLike[str], rows: Iterable[Mapping[str, Any]]) -> None:
@@ -213,14 +225,16 @@ def _read(path: Path) -> tuple[list[Row], bool]:
         text = path.read_text("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: expected lines of JSON, got a file that is no text ({error})") from None
-    whole = text[: text.rfind("\n") + 1]
-    rows = []
-    for number, line in enumerate(whole.splitlines(), 1):
+    rows: list[Row] = []
+    lines = text.splitlines()
+    for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
+            if number == len(lines) and not text.endswith("\n"):
+                return rows, True
             raise ValueError(f"{path}, line {number}: expected JSON, got {line[:60]!r} ({error})") from None
         if not isinstance(row, dict):
             raise ValueError(f"{path}, line {number}: expected a JSON object, got {line[:60]!r}")
         rows.append(row)
-    return rows, whole != text
+    return rows, False

@@ -76,11 +76,16 @@ class TensorBoardLog:
         folder: where ``tensorboard --logdir`` looks; made if it is not there.
 
     Raises:
-        ModuleNotFoundError: tensorboard is not installed.
+        ImportError: tensorboard is not installed.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        from torch.utils.tensorboard import SummaryWriter
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ModuleNotFoundError:
+            raise ImportError(
+                "a log for TensorBoard needs tensorboard; install it with: pip install 'heterad[log]'"
+            ) from None
 
         self.writer = SummaryWriter(str(folder))
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
-from heterad.data.whole_file import whole_file, writable_folder
+from heterad.data.whole_file import whole_file, writable_file, writable_folder
 
 
 def test_an_error_leaves_the_old_file(tmp_path) -> None:
@@ -46,3 +48,22 @@ def test_a_file_is_no_folder(tmp_path) -> None:
         with pytest.raises(OSError, match="file") as error:
             writable_folder(tmp_path / folder)
         assert error.value.filename == str(tmp_path / folder)
+
+
+def test_behind_a_link_is_the_file(tmp_path) -> None:
+    file, link = tmp_path / "file.txt", tmp_path / "link.txt"
+    link.symlink_to(file)
+    with whole_file(link) as partial:
+        partial.write_text("new")
+    assert link.is_symlink()
+    assert file.read_text() == "new"
+
+
+def test_a_pipe_is_not_replaced(tmp_path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(OSError, match=r"expected the name of a file to write, got a device or a pipe.*pipe"):
+        writable_file(pipe)
+    with pytest.raises(OSError, match="got a device or a pipe"), whole_file(pipe) as partial:
+        partial.write_text("new")
+    assert pipe.is_fifo()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from heterad.experiments import meta_figures
 from heterad.experiments.meta_figures import draw_iterations
+from heterad.experiments.meta_methods import METHODS
 from heterad.experiments.meta_report import Cell, Column, cells, markdown, table, values
 from heterad.experiments.meta_starts import report_starts
 from heterad.experiments.meta_times import report_times
@@ -44,6 +46,32 @@ def test_a_data_set_whose_method_was_not_varied_has_no_panel(tmp_path) -> None:
         (file,) = draw_iterations(rows, tmp_path / name)
         widths.append(image.imread(file).shape[1])
     assert widths[0] == widths[1]
+
+
+def test_a_picture_of_variants_is_of_one_grid(tmp_path, monkeypatch) -> None:
+    rows = [row("ours", s, 0.8, variant=v, grid="short") for s in range(2) for v in ("", "I=1", "I=5")]
+    rows += [row("ours", s, 0.5) for s in range(2)]
+    drawn = []
+    monkeypatch.setattr(
+        meta_figures, "_panels", lambda path, methods, curve, axis: drawn.append(curve("isolet", "ours"))
+    )
+    draw_iterations(rows, tmp_path)
+    assert [*drawn[0]] == [1, 5, 10]
+    assert {auc for runs in drawn[0].values() for auc in runs.values()} == {80}
+
+
+def test_a_legend_fits_over_one_panel(tmp_path, monkeypatch) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    rows = [row(m, 0, 0.8, anomaly_ratio=a) for m in METHODS for a in (0.1, 0.5)]
+    figures = []
+    monkeypatch.setattr(meta_figures, "save_figure", lambda figure, path: figures.append(figure))
+    meta_figures.draw_ratios(rows, tmp_path)
+    figure = figures[0]
+    figure.canvas.draw()
+    box = figure.legends[0].get_window_extent()
+    assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+    assert box.y1 <= figure.bbox.y1
+    assert len(figure.legends[0].get_texts()) == len(METHODS)
 
 
 def test_cells_are_bold_where_pairs_cannot_tell() -> None:
@@ -137,7 +165,7 @@ def test_starts_are_compared_on_common_splits_of_one_grid_at_one_number_of_steps
     rows = [started("", s, 0.7 + 0.1 * s) for s in range(3)] + [started("", 2, 0.1, "full")]
     rows += [started(v, 2, 0.6, steps=250) for v in ("w/o Initial", "w/o Initial, I=50")]
     auc, _, seconds, paper = report_starts(rows).splitlines()[4:8]
-    assert [cell.strip() for cell in auc.split("|")[2:-1]] == ["90.00 ± 0.00", "60.00 ± 0.00", "60.00 ± 0.00"]
+    assert [cell.strip() for cell in auc.split("|")[2:-1]] == ["90.00", "60.00", "60.00"]
     assert [cell.strip() for cell in seconds.split("|")[2:-1]] == ["100.0", "200.0", "200.0"]
     assert "808.9" in paper
 
@@ -148,7 +176,20 @@ def test_times() -> None:
         for m, t in (("ours", 30.0), ("proto", 20.0))
     ]
     assert "1.50" in report_times(timed)
-    assert report_times(timed[:1]) == ""
+    assert "42.9" in report_times(timed)
+    alone = report_times(timed[:1])
+    assert "|    30 |" in alone
+    assert not any(line.startswith("| times Proto's") for line in alone.splitlines())
+    assert report_times([]) == ""
+
+
+def test_a_smoke_run_does_not_stand_beside_the_paper() -> None:
+    timed = {"timing": "digits", "split": 0, "seed": 0, "method": "proto", "train_seconds": 2.0, "test_seconds": 0.1}
+    assert "on Digits" in report_times([timed])
+    rows = [row("ours", 0, 0.9, dataset="digits", variant=v, steps_taken=4) for v in ("", "w/o Initial, I=20")]
+    starts = report_starts(rows)
+    assert "AUC, %" in starts
+    assert "*paper" not in starts + report_times([timed])
 
 
 def test_markdown_is_aligned() -> None:

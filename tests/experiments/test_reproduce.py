@@ -171,6 +171,9 @@ def test_a_bad_row_is_told_of_with_its_file(bad, message: str, tmp_path, capsys)
     assert run(["report", str(good), str(other)]) == 2
     assert re.fullmatch(rf"heterad: {other}\b.*{message}\n", capsys.readouterr().err)
     assert run(["report", str(good)]) == 0
+    command = ["reproduce", "table1", "--smoke", "--methods", "if", "--out", str(other)]
+    assert run(command) == 2  # before any run
+    assert re.fullmatch(rf"heterad: {other}\b.*{message}\n", capsys.readouterr().err)
 
 
 def test_two_results_of_one_run_are_not_averaged(tmp_path, capsys) -> None:

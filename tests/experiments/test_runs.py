@@ -7,13 +7,14 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
-from heterad.experiments.runs import complete, read_rows
+from heterad.experiments.runs import complete, read_rows, write_rows
 
 
 def double(key):
@@ -108,7 +109,8 @@ def test_a_run_whose_last_rows_are_cut_off_is_done_again(tmp_path) -> None:
     file = tmp_path / "runs.jsonl"
     complete(file, KEYS, double)
     file.write_text(file.read_text()[:-4])
-    assert read_rows(file) == ROWS[:-1]
+    with pytest.raises(ValueError, match=rf"runs.jsonl, line {len(ROWS)}: expected JSON, got a line that is cut short"):
+        read_rows(file)
     assert complete(file, KEYS, double) == ROWS
     assert read_rows(file) == ROWS
 
@@ -119,6 +121,50 @@ def test_so_is_an_only_run_of_several_rows(tmp_path) -> None:
     file.write_text(file.read_text()[:-4])
     assert complete(file, [key], lambda _: rows) == rows
     assert read_rows(file) == rows
+
+
+def test_a_last_line_needs_no_end(tmp_path) -> None:
+    file = tmp_path / "runs.jsonl"
+    rows = complete(file, KEYS, double)
+    file.write_text(file.read_text()[:-1])
+    assert read_rows(file) == rows
+    assert complete(file, KEYS, lambda key: 1 / 0) == rows
+
+
+def test_a_link_stays_one_and_shares_the_lock(tmp_path) -> None:
+    (tmp_path / "real").mkdir()
+    file, link = tmp_path / "real" / "runs.jsonl", tmp_path / "link.jsonl"
+    link.symlink_to(file)
+
+    def run(key: Mapping) -> dict:
+        with pytest.raises(OSError, match="another run is writing to it"):
+            complete(file, KEYS, double)
+        return double(key)
+
+    rows = complete(link, KEYS, run)
+    assert link.is_symlink()
+    assert read_rows(file) == read_rows(link) == rows
+
+
+def test_what_is_dropped_with_a_cut_line_is_told(tmp_path, caplog) -> None:
+    file = tmp_path / "runs.jsonl"
+    complete(file, [{"seed": 1}, {"seed": 2}], double)
+    with file.open("a") as lines:
+        lines.write('{"seed": 3, "au')
+    complete(file, [{"seed": 3}], double)
+    assert 'last line cut short; what may be of the same run is dropped: {"seed": 2}' in caplog.text
+    assert [row["seed"] for row in read_rows(file)] == [1, 1, 3, 3]
+
+
+def test_rows_in_the_file_are_looked_at_before_any_run(tmp_path) -> None:
+    file = tmp_path / "runs.jsonl"
+    write_rows(file, [{"seed": 1, "auc": 7}])
+
+    def accept(rows: Sequence[Mapping]) -> None:
+        raise ValueError(f"auc: {rows[0]['auc']}")
+
+    with pytest.raises(ValueError, match="auc: 7"):
+        complete(file, [{"seed": 2}], lambda key: 1 / 0, accept=accept)
 
 
 def test_a_second_run_is_refused_and_a_killed_one_leaves_no_half_rows(tmp_path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -108,3 +109,9 @@ def test_tensorboard_reads_what_was_logged(tmp_path: Path) -> None:
     assert events.Tags()["scalars"] == ["loss", "seconds"]
     assert [event.step for event in events.Scalars("loss")] == loop.history["step"]
     assert [event.value for event in events.Scalars("loss")] == pytest.approx(loop.history["loss"])
+
+
+def test_without_tensorboard_the_extra_is_named(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ImportError, match=r"needs tensorboard; install it with: pip install 'heterad\[log\]'"):
+        TensorBoardLog(tmp_path)
