@@ -6,12 +6,14 @@ import fcntl
 import json
 import logging
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from multiprocessing import get_context, parent_process
+from contextlib import contextmanager, suppress
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -163,13 +165,17 @@ def _each(run: Callable[[Key], Results], todo: dict[str, Row], jobs: int) -> Ite
     if jobs == 1:
         yield from ((identity, _attempt(run, key)) for identity, key in todo.items())
         return
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_begin) as pool:
-        futures = {pool.submit(_attempt, run, key): identity for identity, key in todo.items()}
+    context = get_context("spawn")
+    theirs, ours = context.Pipe(duplex=False)
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin, initargs=(theirs,)) as pool:
         try:
+            with _uninterrupted():
+                futures = {pool.submit(_attempt, run, key): identity for identity, key in todo.items()}
             for future in as_completed(futures):
                 yield futures[future], future.result()
+            pool.shutdown()
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            ours.close()
 
 
 def _attempt(run: Callable[[Key], Results], key: Key) -> Results | Exception:
@@ -181,19 +187,33 @@ def _attempt(run: Callable[[Key], Results], key: Key) -> Results | Exception:
         return error
 
 
-def _begin() -> None:
+def _begin(lifeline: Connection) -> None:
     """Of a process of several: as many as cores leave none to a second thread, of torch or of what is imported later;
-    and it ends with the one that it works for, where that is killed."""
+    and it ends, whatever it does, when the one that it works for closes the other end of the pipe, or is killed."""
     import torch
 
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
-    threading.Thread(target=_follow, daemon=True).start()
+    threading.Thread(target=_follow, args=(lifeline,), daemon=True).start()
 
 
-def _follow() -> None:
-    parent_process().join()  # type: ignore[union-attr]
+def _follow(lifeline: Connection) -> None:
+    with suppress(EOFError):
+        lifeline.recv()
     os._exit(1)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Processes started meanwhile do not hear Ctrl-C: it is for this one, which ends them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # where Python lets nobody set what a signal does
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

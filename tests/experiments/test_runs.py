@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -190,23 +191,47 @@ def test_a_second_run_is_refused_and_a_killed_one_leaves_no_half_rows(tmp_path) 
     assert "value" not in rows[0]
 
 
-def test_the_processes_of_a_killed_run_end(tmp_path) -> None:
+@pytest.fixture
+def slow(tmp_path) -> Path:
+    """A program whose first run takes no time, and the others minutes."""
     (tmp_path / "slow.py").write_text(
         "import sys, time\n"
         "from heterad.experiments.runs import complete\n"
         "def run(key):\n"
         "    time.sleep(60 * key['seed'])\n"
-        "    return {}\n"
+        "    return {'value': 1}\n"
         "if __name__ == '__main__':\n"
-        "    complete(sys.argv[1], [{'seed': seed} for seed in range(3)], run, jobs=2)\n"
+        "    try:\n"
+        "        complete(sys.argv[1], [{'seed': seed} for seed in range(3)], run, jobs=2)\n"
+        "    except KeyboardInterrupt:\n"
+        "        print('interrupted')\n"
     )
+    return tmp_path / "slow.py"
+
+
+def test_the_processes_of_a_killed_run_end(slow: Path, tmp_path) -> None:
     file = tmp_path / "runs.jsonl"
-    first = subprocess.Popen([sys.executable, tmp_path / "slow.py", file], stdout=subprocess.PIPE)
+    first = subprocess.Popen([sys.executable, slow, file], stdout=subprocess.PIPE)
     try:
         wait_for(file)
     finally:
         first.kill()
     first.communicate(timeout=30)  # returns when the last process that has this pipe has ended
+
+
+@pytest.mark.parametrize("whom", [os.kill, os.killpg])
+def test_an_interrupt_ends_all_processes_at_once(whom, slow: Path, tmp_path) -> None:
+    file = tmp_path / "runs.jsonl"
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen([sys.executable, slow, file], **pipes, start_new_session=True)
+    try:
+        wait_for(file)
+        whom(process.pid, signal.SIGINT)
+        told, complaints = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert (told, complaints) == ("interrupted\n", "")
+    assert read_rows(file) == [{"seed": 0, "value": 1}]
 
 
 def wait_for(file: Path) -> None:
