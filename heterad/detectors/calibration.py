@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-
-from heterad.detectors.adapted_tasks import AdaptedTasks
 
 MOST_SUPPORT, MOST_SCORES = 512, 20_000
 
@@ -69,7 +68,11 @@ class Calibration:
 
 
 def calibrate(
-    adapted: AdaptedTasks, x: np.ndarray, labels: np.ndarray, groups: np.ndarray, rng: np.random.Generator
+    score_each: Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], np.ndarray],
+    x: np.ndarray,
+    labels: np.ndarray,
+    groups: np.ndarray,
+    rng: np.random.Generator,
 ) -> Calibration | None:
     """Adapt to the held-out tasks as to new ones, and score those of their normal rows that were not adapted to.
 
@@ -78,7 +81,7 @@ def calibrate(
     too small).
 
     Args:
-        adapted: of as many tasks as ``groups`` has.
+        score_each: given sets to adapt to and rows of the task of each, the rows' scores, one task after the other.
         x: raw rows ``[n, D]`` of the held-out tasks; labels: 1, 0 or -1 ``[n]``; groups: their tasks ``[n]``.
         rng: what draws the halves, and at most 512 rows to adapt to and 20,000 scores in all.
 
@@ -100,9 +103,5 @@ def calibrate(
             rest.append(rng.permutation(held)[:most])
     if not support:
         return None
-    tasks = np.arange(len(support))
-    sizes = np.array([len(rows) for rows in support])
-    adapted.adapt(tasks, x[np.concatenate(support)], sizes, 0.0)
-    of = np.repeat(tasks, [len(rows) for rows in rest])
-    scores, _ = adapted.score(x[np.concatenate(rest)], of)
-    return Calibration(scores, of)
+    scores = score_each([x[rows] for rows in support], [x[rows] for rows in rest])
+    return Calibration(scores, np.repeat(np.arange(len(rest)), [len(rows) for rows in rest]))

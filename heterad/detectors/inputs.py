@@ -110,6 +110,8 @@ def check_groups(groups, n_rows: int) -> np.ndarray:
     if groups.dtype.kind == "f" and np.isnan(groups).any():
         raise ValueError(f"groups: expected a task for every row, got NaN in {int(np.isnan(groups).sum())} rows")
     if groups.dtype.kind == "O":
+        if missing := sum(group is None for group in groups):
+            raise ValueError(f"groups: expected a task for every row, got None in {missing} rows")
         kinds = sorted({type(g).__name__ for g in groups.tolist()})
         if len(kinds) > 1:
             raise ValueError(f"groups: expected values of one type, got {', '.join(kinds)}")

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 from torch import Tensor
 
 from heterad.detectors.calibration import Calibration
 from heterad.detectors.inputs import Scaling
 from heterad.detectors.thresholds import ThresholdMixin
-from heterad.methods import RobustMeta
+from heterad.methods import MetaLearner, RobustMeta
 
 CHUNK = 16_384  # rows scored at a time, so that memory does not grow with X
+
+
+def _reconstructs(task: TaskDetector) -> bool:
+    model = getattr(task, "model_", None)
+    return isinstance(model, RobustMeta) and model.autoencoder.center is None
 
 
 class TaskDetector(ThresholdMixin, BaseEstimator):
@@ -24,6 +31,9 @@ class TaskDetector(ThresholdMixin, BaseEstimator):
 
     It shares the meta-learned networks with its parent and holds only the task's own vector z and decoder W.
     Everything is computed in float64, so a row's score does not depend on the rows scored with it.
+
+    ``MetaDetector.adapt`` returns one of any method, which holds what that adapts; only of one that reconstructs rows
+    by ``RobustMeta`` has it ``explain``, ``reconstruct`` and ``export``.
 
     Args:
         contamination: share of anomalies presumed in the support set.
@@ -35,13 +45,16 @@ class TaskDetector(ThresholdMixin, BaseEstimator):
         n_features_in_, feature_names_in_: as in scikit-learn.
     """
 
+    model_: Any
     calibration_: Calibration | None = None
 
     def __init__(self, contamination: float = 0.1) -> None:
         self.contamination = contamination
 
     def decision_function(self, X) -> np.ndarray:
-        """Score rows by their reconstruction error, ||x - W h([x, z])||²; higher is more anomalous.
+        """Score rows by their reconstruction error, ||x - W h([x, z])||² (or as the parent's method does).
+
+        Higher is more anomalous.
 
         Args:
             X: features ``[n, D]``, finite.
@@ -60,6 +73,7 @@ class TaskDetector(ThresholdMixin, BaseEstimator):
         """
         return self.scores(self._check(X))
 
+    @available_if(_reconstructs)
     def explain(self, X) -> np.ndarray:
         """Anomalous attributes: what would have to be added to each feature for the row to be normal.
 
@@ -108,6 +122,7 @@ class TaskDetector(ThresholdMixin, BaseEstimator):
             )
         return self.calibration_.p_values(self.decision_function(X))
 
+    @available_if(_reconstructs)
     def reconstruct(self, X) -> np.ndarray:
         """The task's normal version of each row, W h([x, z]), in the units of ``X``.
 
@@ -130,6 +145,7 @@ class TaskDetector(ThresholdMixin, BaseEstimator):
         normal = self._each_chunk(x, lambda part: self.model_.autoencoder.reconstruct(part, *self.adapted_))
         return self.scaling_.undo(normal)
 
+    @available_if(_reconstructs)
     def export(self, path: str | os.PathLike[str]) -> None:
         """Write this detector as a program that PyTorch runs without this library.
 
@@ -152,12 +168,12 @@ class TaskDetector(ThresholdMixin, BaseEstimator):
 
         export(self, path)
 
-    def adapt_to(self, x: np.ndarray, model: RobustMeta, scaling: Scaling) -> TaskDetector:
+    def adapt_to(self, x: np.ndarray, model: MetaLearner, scaling: Scaling) -> TaskDetector:
         """Adapt to checked rows ``x [n, D]`` and set the threshold; for the parent detector."""
         self.model_, self.scaling_ = model, scaling
         try:
             with torch.no_grad():
-                self.adapted_ = model.adapt(self._to_model(x))
+                self.adapted_: Any = model.adapt(self._to_model(x))
         except torch.linalg.LinAlgError as error:
             raise ValueError(
                 f"X: expected values that can be adapted to, got up to {np.abs(x).max():.3g} ({error})"
@@ -185,5 +201,5 @@ class TaskDetector(ThresholdMixin, BaseEstimator):
         return np.concatenate(parts)
 
     def _to_model(self, x: np.ndarray) -> Tensor:
-        device = self.model_.autoencoder.log_mu.device
+        device = next((p.device for p in self.model_.parameters()), None)
         return torch.as_tensor(self.scaling_.apply(x), dtype=torch.float64, device=device)

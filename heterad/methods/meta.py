@@ -34,12 +34,14 @@ class MetaLearner(nn.Module, ABC):
             cross-entropy of the labels under the probability (e + s) / (1 + s) of an anomaly, e = 1e-8, for scores
             s >= 0.
         vector: while the learner is trained all its parameters as one leaf, else None; see ``heterad.train.Vector``.
+        meta_learned: whether there is anything to meta-train; else ``adapt`` learns from the target task alone.
         log_odds: whether scores are a classifier's logarithms of s, of any sign.
         unit: the score of a row of which nothing is known, about, where scores are squared distances.
     """
 
     outer: str = "auc"
     vector: Tensor | None = None
+    meta_learned: ClassVar[bool] = True
     log_odds: ClassVar[bool] = False
     unit: float = 1.0
 

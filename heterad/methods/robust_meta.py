@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from heterad.methods.checks import check_rows
 from heterad.methods.meta import OUTER, MetaLearner
 from heterad.nn import RobustAutoencoder, SetEncoder, SetTransformer
 from heterad.nn.fused_scores import query_scores
@@ -115,6 +116,7 @@ class RobustMeta(MetaLearner):
 
     def adapt(self, support: Tensor, mask: Tensor | None = None) -> Adapted:
         """Algorithm 1, lines 5 to 9."""
+        check_rows(support, self.autoencoder.h.sizes[0])
         z = None if self.task_encoder is None else self.task_encoder(support, mask)
         w, _ = self.autoencoder.solve(support, z, mask)
         return Adapted(z, w)

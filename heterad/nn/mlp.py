@@ -63,5 +63,7 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor, z: Tensor | None = None) -> Tensor:
         """Map rows ``x [..., N, D]`` of tasks ``z [..., K]`` to ``[..., N, sizes[-1]]``; context 0 ignores z."""
+        if x.shape[-1] != self.sizes[0]:
+            raise ValueError(f"x: expected rows of length {self.sizes[0]}, got {x.shape[-1]}")
         context, *layers = self.tensors()
         return mlp(x, z, context, *layers)

@@ -67,6 +67,7 @@ def test_options(error: type[Exception], options: dict, message: str) -> None:
         (TOY.x, np.where(TOY.groups == 3, -1, TOY.y), TOY.groups, "task 3: expected at least one row labelled normal"),
         (TOY.x, np.ones(100), None, "task 0: expected at least one row labelled normal"),
         (TOY.x, TOY.y, np.where(TOY.groups == 2, np.nan, TOY.groups), "groups: expected a task for every row, got NaN"),
+        (TOY.x, TOY.y, [None] * len(TOY.x), "groups: expected a task for every row, got None in 100 rows"),
         (TOY.x, TOY.y, np.array([1, "a"] * 50, object), "groups: expected values of one type, got int, str"),
         (TOY.x, TOY.y, TOY.groups[:, None].repeat(2, 1), "y should be a 1d array"),
     ],

@@ -51,7 +51,7 @@ def test_rows_of_new_tasks_are_rejected_at_most_as_often_as_said(n_tasks: int) -
 def test_rows_of_adapted_tasks_are_rejected_at_most_as_often_as_said(fitted) -> None:
     """Of 150 new tasks, again and again some calibrate and others are tested; all adapt to contaminated rows."""
     new = toy_tasks(150, 60, seed=7)
-    every = calibrate(fitted.many_tasks(150), new.x, new.y, new.groups, np.random.default_rng(0))
+    every = calibrate(fitted._score_each, new.x, new.y, new.groups, np.random.default_rng(0))
     rng = np.random.default_rng(1)
     p = []
     for _ in range(300):
@@ -75,7 +75,7 @@ def test_nothing_held_out_is_adapted_to(fitted, source) -> None:
     held = np.isin(source.groups, fitted.validation_groups_)
     n_normal = ((source.y == 0) & held).sum()
     assert len(fitted.calibration_.scores) == n_normal
-    adapted = fitted.many_tasks(4)
+    adapted = fitted._score_each
     x, y, groups = source.x[held], source.y[held], source.groups[held]
     found = calibrate(adapted, x, y, groups, np.random.default_rng(0))
     for number, name in enumerate(np.unique(groups)):
@@ -86,10 +86,10 @@ def test_nothing_held_out_is_adapted_to(fitted, source) -> None:
 
 def test_unlabelled_and_fully_labelled_tasks_are_halved(fitted, source) -> None:
     x, groups = source.x[:240], source.groups[:240]
-    none = calibrate(fitted.many_tasks(4), x, np.full(240, -1), groups, np.random.default_rng(0))
+    none = calibrate(fitted._score_each, x, np.full(240, -1), groups, np.random.default_rng(0))
     assert len(none.scores) == 120
     full = np.zeros(240, int)
-    assert len(calibrate(fitted.many_tasks(4), x, full, groups, np.random.default_rng(0)).scores) == 120
+    assert len(calibrate(fitted._score_each, x, full, groups, np.random.default_rng(0)).scores) == 120
 
 
 def test_without_held_out_normals_there_are_none(source) -> None:

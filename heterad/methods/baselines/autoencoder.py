@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from heterad.methods.baselines.checks import at_least_one, positive
 from heterad.methods.baselines.networks import Networks
 from heterad.methods.baselines.stacked import Weights, run
+from heterad.methods.checks import at_least_one, positive
 from heterad.nn import MLP
 
 

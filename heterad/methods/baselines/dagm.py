@@ -9,9 +9,9 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from heterad.methods.baselines.checks import at_least_one
 from heterad.methods.baselines.networks import Networks
 from heterad.methods.baselines.stacked import Weights, run
+from heterad.methods.checks import at_least_one
 from heterad.nn import MLP
 
 

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.func import grad
 from torch.nn.functional import softplus
 
-from heterad.methods.baselines.checks import at_least_one, check_rows, positive
 from heterad.methods.baselines.stacked import Weights, run, shares, stack
+from heterad.methods.checks import at_least_one, check_rows, positive
 from heterad.methods.meta import MetaLearner
 from heterad.nn import MLP
 
@@ -44,7 +44,6 @@ class MAML(MetaLearner):
         torch.Size([4, 3])
     """
 
-    meta_learned: ClassVar[bool] = True
     log_odds: ClassVar[bool] = True
     GRID: ClassVar[tuple[dict[str, float], ...]] = tuple(
         {"step_size": step_size, "n_iter": n_iter} for step_size in (0.1, 1.0) for n_iter in (1, 5)
@@ -66,7 +65,7 @@ class MAML(MetaLearner):
 
     def adapt(self, support: Tensor, mask: Tensor | None = None) -> Weights:
         """Each task's weights after the inner steps."""
-        check_rows(support, self.classifier.first.in_features)
+        check_rows(support, self.classifier.sizes[0])
         share = shares(support, mask)
         weights = stack(self.classifier, support.shape[:-2])
         slope = grad(lambda weights: (softplus(run(weights, support).squeeze(-1)) * share).sum())

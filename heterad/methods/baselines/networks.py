@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from heterad.methods.baselines.checks import check_rows
 from heterad.methods.baselines.stacked import Weights, shares, stack, train
 from heterad.methods.baselines.target_only import TargetOnly
+from heterad.methods.checks import check_rows
 from heterad.nn import MLP
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Networks(TargetOnly):
         Cost:
             Of each stack: its longest training for every model that differs in more than ``n_iter``.
         """
-        check_rows(support, learners[0].nets()[0].first.in_features)
+        check_rows(support, learners[0].nets()[0].sizes[0])
         share = shares(support, mask)
         stacks: dict[Hashable, dict[Hashable, list[int]]] = defaultdict(lambda: defaultdict(list))
         for i, learner in enumerate(learners):

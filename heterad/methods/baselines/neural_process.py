@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from heterad.data.tasks import Episodes
-from heterad.methods.baselines.checks import positive
+from heterad.methods.checks import check_rows, positive
 from heterad.methods.meta import MetaLearner
 from heterad.nn import MLP, SetEncoder
 
@@ -40,7 +40,6 @@ class NP(MetaLearner):
         torch.Size([4, 3])
     """
 
-    meta_learned: ClassVar[bool] = True
     GRID: ClassVar[tuple[dict[str, float], ...]] = ({"task_dim": 32}, {"task_dim": 64}, {"task_dim": 128})
 
     def __init__(
@@ -60,6 +59,7 @@ class NP(MetaLearner):
 
     def adapt(self, support: Tensor, mask: Tensor | None = None) -> Tensor:
         """The task vectors z ``[..., K]``."""
+        check_rows(support, self.autoencoder.sizes[0])
         return self.task_encoder(support, mask)
 
     def score(self, x: Tensor, adapted: Tensor) -> Tensor:

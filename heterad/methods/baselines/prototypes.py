@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from heterad.methods.baselines.checks import positive
+from heterad.methods.checks import check_rows, positive
 from heterad.methods.meta import MetaLearner
 from heterad.nn import MLP, SetEncoder
 from heterad.nn.set_encoder import mean_row
@@ -42,7 +42,6 @@ class Proto(MetaLearner):
         torch.Size([4, 3])
     """
 
-    meta_learned: ClassVar[bool] = True
     GRID: ClassVar[tuple[dict[str, float], ...]] = ({"embed_dim": 32}, {"embed_dim": 64}, {"embed_dim": 128})
 
     def __init__(
@@ -65,6 +64,7 @@ class Proto(MetaLearner):
 
     def adapt(self, support: Tensor, mask: Tensor | None = None) -> Tensor:
         """The prototypes ``[..., E]``: means of the embeddings, weighted by a softmax of ``closeness``."""
+        check_rows(support, self.network.sizes[0])
         e = self.embed(support)
         closeness = self.closeness(support, e, mask)
         if mask is not None:

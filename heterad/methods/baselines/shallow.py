@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from heterad.methods.baselines.checks import check_rows, positive
 from heterad.methods.baselines.target_only import TargetOnly
+from heterad.methods.checks import check_rows, positive
 
 
 class Shallow(TargetOnly):
@@ -37,6 +37,8 @@ class Shallow(TargetOnly):
 
     def score(self, x: Tensor, adapted: list[Any]) -> Tensor:
         """Minus ``score_samples``."""
+        if x.shape[-1] != self.n_features:
+            raise ValueError(f"x: expected rows of length {self.n_features}, got {x.shape[-1]}")
         rows = x.detach().reshape(len(adapted), -1, self.n_features).cpu().numpy()
         scores = np.stack([-fitted.score_samples(r) for fitted, r in zip(adapted, rows, strict=True)])
         return torch.as_tensor(scores).to(x).reshape(x.shape[:-1])

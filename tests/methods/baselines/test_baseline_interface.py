@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -116,9 +117,15 @@ def test_scores_and_gradients_need_no_grad_mode_to_adapt(name: str) -> None:
 
 
 @EVERY
-def test_rows_of_another_length_are_refused(name: str) -> None:
-    with pytest.raises((ValueError, RuntimeError), match=r"expected rows of length 5, got 4|shape"):
-        make(name).adapt(normal(2, 7, 4))
+def test_rows_of_another_length_and_no_rows_are_refused(name: str) -> None:
+    learner = make(name)
+    for shape in ((2, 7, 4), (2, 0, 5), (5,)):
+        with pytest.raises(
+            ValueError, match=rf"support: expected shape \[..., N, 5\] with N > 0, got {re.escape(str(shape))}"
+        ):
+            learner.adapt(torch.zeros(shape))
+    with pytest.raises(ValueError, match="x: expected rows of length 5, got 4"):
+        learner.score(normal(2, 3, 4), learner.adapt(normal(2, 7, 5)))
 
 
 @pytest.mark.parametrize("name", [name for name in BASELINES if name not in META_LEARNED])

@@ -20,6 +20,6 @@ def positive(name: str, value: float) -> float:
 
 
 def check_rows(support: Tensor, n_features: int) -> None:
-    """Raise a ValueError unless the rows are of length ``n_features``."""
-    if support.shape[-1] != n_features:
-        raise ValueError(f"support: expected rows of length {n_features}, got {support.shape[-1]}")
+    """Raise a ValueError unless there are rows, of length ``n_features``."""
+    if support.ndim < 2 or support.shape[-1] != n_features or support.shape[-2] == 0:
+        raise ValueError(f"support: expected shape [..., N, {n_features}] with N > 0, got {tuple(support.shape)}")
