@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -293,3 +294,19 @@ def test_no_files_and_unknown_devices_are_told_in_one_line(fitted, tmp_path, cap
     assert "device: expected cpu or cuda, got 'tpu'" in complaint(capsys, *score, "--device", "tpu")
     if not torch.cuda.is_available():
         assert "no GPU" in complaint(capsys, *score, "--device", "cuda")
+
+
+def test_a_reader_that_has_enough_is_no_error() -> None:
+    """As of `heterad info | true`, however short the output."""
+    into, out = os.pipe()
+    os.close(into)
+    done = subprocess.run(
+        [sys.executable, "-m", "heterad", "info"],
+        stdout=out,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    os.close(out)
+    assert (done.returncode, done.stderr) == (141, "")

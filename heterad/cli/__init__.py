@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -26,7 +27,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command of the given arguments (those of the process if None).
 
     Returns:
-        The exit code: 0, or 2 after an error that was the user's to make, told in one line.
+        The exit code: 0, 2 after an error that was the user's to make, told in one line, or 141, as shells say it, if
+        whoever reads the output has closed it, as ``head`` does.
 
     Raises:
         SystemExit: the arguments cannot be parsed, or ask for help.
@@ -42,6 +44,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
             description="Find anomalies when they are heterogeneous and labels are few. --version prints the version.",
             args=arguments or ["--help"],
         )
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is flushed at exit
+        return 141
     except OSError as error:
         about = f"{error.filename}: {error.strerror}" if error.filename is not None else str(error)
         return _complain(about)

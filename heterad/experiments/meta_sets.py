@@ -107,9 +107,25 @@ def load_set(name: str, folder: str | os.PathLike[str] | None) -> DataSet:
             raise OSError(f"{error}; delete it to have it fetched anew") from None
         raise
     if name == "omniglot":
+        if not 0 <= x.min() <= 1 < x.max() <= 255:
+            raise OSError(f"{file}: X: expected pixels from 0 to 255, got values from {x.min():g} to {x.max():g}")
         return DataSet(name, x / 255, y, None, SIZES[name])
     binary = name == "iot"
+    if binary and not np.isin(y, (0, 1)).all():
+        raise OSError(f"{file}: y: expected 0 (benign) and 1 (malicious), got {np.unique(y)[:5].tolist()}")
     return DataSet(name, x, y, domain, SIZES[name], binary, standardise=binary)
+
+
+def try_set(name: str, folder: Path | None) -> None:
+    """Read a data set and draw its first split, only to say at once what is wrong with it.
+
+    Raises:
+        OSError, ValueError, ImportError: as ``load_set`` and ``draw_split``.
+
+    Example:
+        >>> try_set("digits", None)
+    """
+    draw_split(load_set(name, folder), 0, 0.2)
 
 
 def draw_split(data: DataSet, split: int, label_ratio: float, setting: Setting | None = None) -> Split:
@@ -138,7 +154,10 @@ def draw_split(data: DataSet, split: int, label_ratio: float, setting: Setting |
     setting = setting or Setting()
     rng, rng_targets, rng_labels = (np.random.default_rng([split, stage]) for stage in range(3))
     try:
-        kinds = data.classes if data.domains is None else data.domains
+        of, kinds = ("classes", data.classes) if data.domains is None else ("domains", data.domains)
+        if (n_kinds := np.unique(kinds).size) < sum(data.sizes):
+            wanted = "{} for source, {} for validation and {} for target tasks".format(*data.sizes)
+            raise ValueError(f"expected {sum(data.sizes)} {of} ({wanted}), got {n_kinds}")
         source, validation, target = (_tasks(data, keep) for keep in split_values(kinds, data.sizes, rng))
         if setting.n_source is not None:
             source = [source[i] for i in rng.permutation(len(source))[: setting.n_source]]

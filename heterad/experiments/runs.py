@@ -75,15 +75,19 @@ def complete(
         raise ValueError(f"jobs: expected at least 1, got {jobs}")
     wanted = [dict(key) for key in keys]
     names = {name for key in wanted for name in key}
+
+    def run_of(row: Row) -> str:
+        return _identity({name: value for name, value in row.items() if name in names})
+
     target = Path(os.path.realpath(path))
     target.parent.mkdir(parents=True, exist_ok=True)
     with _alone(target):
         rows, cut = _read(target)
         done: dict[str, list[Row]] = {}
         for row in rows:
-            done.setdefault(_identity({n: v for n, v in row.items() if n in names}), []).append(row)
+            done.setdefault(run_of(row), []).append(row)
         if cut and rows:
-            identity = _identity({n: v for n, v in rows[-1].items() if n in names})
+            identity = run_of(rows[-1])
             logger.warning("%s: last line cut short; what may be of the same run is dropped: %s", target, identity)
             last = done.pop(identity)
             rows = [row for row in rows if row not in last]

@@ -214,7 +214,7 @@ def test_constant_features_and_repeated_rows() -> None:
 
 
 def test_its_own_support_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("heterad.detectors.robust_meta.MAX_OWN_SUPPORT", 50)
+    monkeypatch.setattr("heterad.detectors.meta.MAX_OWN_SUPPORT", 50)
     assert len(quick().fit(rng.normal(size=(80, 3))).support_scores_) == 50
 
 

@@ -66,8 +66,12 @@ def test_a_class_that_is_too_small_is_named() -> None:
     )
     with pytest.raises(ValueError, match=r"data set toy: task '0/0': expected .* normals"):
         draw_split(small, in_source, 0.2)
-    with pytest.raises(ValueError, match="data set toy: sizes: expected at most 2 values"):
+    with pytest.raises(
+        ValueError, match=r"toy: expected 6 domains \(4 for source, 1 for validation and 1 for .*\), got 2"
+    ):
         draw_split(toy(n_domains=2), 0, 0.2)
+    with pytest.raises(ValueError, match=r"toy: expected 6 classes \(.*\), got 4"):
+        draw_split(toy()._replace(domains=None), 0, 0.2)
 
 
 def test_files_that_will_not_do(tmp_path) -> None:
@@ -81,6 +85,13 @@ def test_files_that_will_not_do(tmp_path) -> None:
     np.savez(tmp_path / "mnist_r.npz", X=np.ones((2, 2)), y=np.arange(2))
     with pytest.raises(OSError, match=r"mnist_r.npz: expected arrays X, y, domain, got none called domain"):
         load_set("mnist_r", tmp_path)
+    rows = {"X": np.ones((4, 2)), "y": np.arange(4), "domain": np.arange(4)}
+    np.savez(tmp_path / "omniglot.npz", **rows)
+    with pytest.raises(OSError, match=r"omniglot.npz: X: expected pixels from 0 to 255, got values from 1 to 1"):
+        load_set("omniglot", tmp_path)
+    np.savez(tmp_path / "iot.npz", **rows)
+    with pytest.raises(OSError, match=r"iot.npz: y: expected 0 \(benign\) and 1 \(malicious\), got \[0, 1, 2, 3\]"):
+        load_set("iot", tmp_path)
     with pytest.raises(ValueError, match=r"dataset: expected one of omniglot, .* or digits, got 'mnist'"):
         load_set("mnist", tmp_path)
 

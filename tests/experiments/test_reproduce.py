@@ -104,13 +104,22 @@ def test_bad_arguments(arguments: list[str], message: str, tmp_path, capsys) -> 
 def test_data_that_are_not_there_end_all_before_the_first_run(
     arguments, message, tmp_path, capsys, monkeypatch
 ) -> None:
-    np.savez(tmp_path / "isolet.npz", X=np.ones((2, 2)), y=np.ones(2), domain=np.ones(2))
+    np.savez(tmp_path / "isolet.npz", X=np.ones((100, 2)), y=np.arange(100) % 2, domain=np.arange(100) // 20)
     (tmp_path / "mnist_r.npz").write_bytes(b"PK")
     np.savez(tmp_path / "aitex.npz", X=np.ones((2, 4, 4)), y=np.ones(2))
     np.savez(tmp_path / "devnet_annthyroid.npz", X=np.ones((2, 2)))
     monkeypatch.setattr("heterad.cli.reproduce._run", lambda *_: {}["no run is done"])
     assert run(["reproduce", *arguments, "--data", str(tmp_path), "--out", str(tmp_path / "out.jsonl")]) == 2
     assert re.fullmatch(f"heterad: .*{message}.*\n", capsys.readouterr().err)
+
+
+def test_data_that_the_protocol_cannot_split_end_all_before_the_first_run(tmp_path, capsys, monkeypatch) -> None:
+    np.savez(tmp_path / "isolet.npz", X=np.ones((100, 2)), y=np.arange(100) % 2, domain=np.arange(100) // 25)
+    monkeypatch.setattr("heterad.cli.reproduce._run", lambda *_: {}["no run is done"])
+    arguments = ["--datasets", "isolet", "--data", str(tmp_path), "--out", str(tmp_path / "out.jsonl")]
+    assert run(["reproduce", "table1", *arguments]) == 2
+    message = "data set isolet: expected 5 domains (3 for source, 1 for validation and 1 for target tasks), got 4"
+    assert capsys.readouterr().err == f"heterad: {message}\n"
 
 
 def test_an_interruption_keeps_what_is_done_and_says_so(tmp_path, capsys, monkeypatch) -> None:
