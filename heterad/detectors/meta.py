@@ -31,8 +31,8 @@ class MetaDetector(ThresholdMixin, BaseEstimator):
     """Learn from many related tasks, then adapt to a task of unlabelled, contaminated rows, by a method of choice.
 
     The methods are those of ``heterad.methods.baselines``, every form of ``RobustMeta``, and whatever else is a
-    ``MetaLearner``. A method that learns from the target task alone takes of the source tasks the scaling and the
-    calibration.
+    ``MetaLearner``. A method that learns from the target task alone takes of the source tasks the scaling and, trained
+    on each that is held out, the calibration. Detectors are kept by pickle.
 
     Args:
         learner: makes the method's learner, given the number of features and a generator of random numbers: its
