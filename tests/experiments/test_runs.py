@@ -195,12 +195,13 @@ def test_a_second_run_is_refused_and_a_killed_one_leaves_no_half_rows(tmp_path) 
 def slow(tmp_path) -> Path:
     """A program whose first run takes no time, and the others minutes."""
     (tmp_path / "slow.py").write_text(
-        "import sys, time\n"
+        "import signal, sys, time\n"
         "from heterad.experiments.runs import complete\n"
         "def run(key):\n"
         "    time.sleep(60 * key['seed'])\n"
         "    return {'value': 1}\n"
         "if __name__ == '__main__':\n"
+        "    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background\n"
         "    try:\n"
         "        complete(sys.argv[1], [{'seed': seed} for seed in range(3)], run, jobs=2)\n"
         "    except KeyboardInterrupt:\n"
