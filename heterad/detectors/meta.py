@@ -140,8 +140,8 @@ class MetaDetector(ThresholdMixin, BaseEstimator):
             ConnectionError: another process died, or did not answer in time.
 
         Cost:
-            ``max_iter`` steps of O(tasks_per_step · rows of a task · n_iter · J D); memory, beside X if that is
-            float64, two copies of the rows in float32 while they are scaled and sorted, and then one.
+            ``max_iter`` steps, of ``RobustMeta`` O(tasks_per_step · rows of a task · n_iter · J D) each; memory, beside
+            X if that is float64, two copies of the rows in float32 while they are scaled and sorted, and then one.
         """
         check_parameters(self)
         X = validate_data(self, X, dtype=np.float64, order="C", ensure_min_samples=2)
@@ -214,7 +214,8 @@ class MetaDetector(ThresholdMixin, BaseEstimator):
             ValueError: X has other features than the model, values that are not finite, or fewer than two rows.
 
         Cost:
-            O(n J (D + J) n_iter) time, O(n (D + J)) memory: milliseconds for hundreds of rows.
+            Of ``RobustMeta`` O(n J (D + J) n_iter) time, O(n (D + J)) memory: milliseconds for hundreds of rows. Of a
+            method that trains networks here, seconds.
 
         Source:
             Kumagai et al. (2023), Eqs. (1) and (4) to (6).

@@ -25,6 +25,12 @@ def linear(
     return layer
 
 
+def check_width(x: Tensor, n_features: int) -> None:
+    """Raise a ValueError unless the rows ``x [..., D]`` are of length ``n_features``."""
+    if x.shape[-1] != n_features:
+        raise ValueError(f"x: expected rows of length {n_features}, got {x.shape[-1]}")
+
+
 class MLP(nn.Module):
     """Linear layers with ReLU between them: ``x -> sizes[-1]``, or ``[x, z] -> sizes[-1]`` with a task vector z.
 
@@ -63,7 +69,6 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor, z: Tensor | None = None) -> Tensor:
         """Map rows ``x [..., N, D]`` of tasks ``z [..., K]`` to ``[..., N, sizes[-1]]``; context 0 ignores z."""
-        if x.shape[-1] != self.sizes[0]:
-            raise ValueError(f"x: expected rows of length {self.sizes[0]}, got {x.shape[-1]}")
+        check_width(x, self.sizes[0])
         context, *layers = self.tensors()
         return mlp(x, z, context, *layers)

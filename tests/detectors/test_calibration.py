@@ -75,9 +75,8 @@ def test_nothing_held_out_is_adapted_to(fitted, source) -> None:
     held = np.isin(source.groups, fitted.validation_groups_)
     n_normal = ((source.y == 0) & held).sum()
     assert len(fitted.calibration_.scores) == n_normal
-    adapted = fitted._score_each
     x, y, groups = source.x[held], source.y[held], source.groups[held]
-    found = calibrate(adapted, x, y, groups, np.random.default_rng(0))
+    found = calibrate(fitted._score_each, x, y, groups, np.random.default_rng(0))
     for number, name in enumerate(np.unique(groups)):
         task = fitted.adapt(x[(groups == name) & (y == -1)])
         expected = task.decision_function(x[(groups == name) & (y == 0)])

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from heterad.methods.baselines.target_only import TargetOnly
 from heterad.methods.checks import check_rows, positive
+from heterad.nn.mlp import check_width
 
 
 class Shallow(TargetOnly):
@@ -37,8 +38,7 @@ class Shallow(TargetOnly):
 
     def score(self, x: Tensor, adapted: list[Any]) -> Tensor:
         """Minus ``score_samples``."""
-        if x.shape[-1] != self.n_features:
-            raise ValueError(f"x: expected rows of length {self.n_features}, got {x.shape[-1]}")
+        check_width(x, self.n_features)
         rows = x.detach().reshape(len(adapted), -1, self.n_features).cpu().numpy()
         scores = np.stack([-fitted.score_samples(r) for fitted, r in zip(adapted, rows, strict=True)])
         return torch.as_tensor(scores).to(x).reshape(x.shape[:-1])

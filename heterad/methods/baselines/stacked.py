@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from heterad.nn import MLP
+from heterad.nn.mlp import check_width
 
 Weights = tuple[Tensor, ...]
 
@@ -24,8 +25,7 @@ def stack(net: MLP, tasks: Sequence[int]) -> Weights:
 
 def run(weights: Weights, x: Tensor) -> Tensor:
     """Map rows ``x [..., N, D]`` of each task by its own network, with ReLU between the layers."""
-    if x.shape[-1] != weights[0].shape[-2]:
-        raise ValueError(f"x: expected rows of length {weights[0].shape[-2]}, got {x.shape[-1]}")
+    check_width(x, weights[0].shape[-2])
     for i in range(0, len(weights), 2):
         x = (torch.relu(x) if i else x) @ weights[i] + weights[i + 1]
     return x
